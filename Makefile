@@ -1,0 +1,61 @@
+# Two commands need nothing but python3 (3.11 or later) and make:  make demo   make test
+# The rest:  make check  (lint, types, every test, a real browser)   make bench   make lock
+.PHONY: help demo test check lint types bench lock clean
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+# What every install does: only the locked versions, only with the recorded hashes.
+INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
+
+help:
+	@sed -n '1,2p' Makefile
+
+demo: $(VENV)/run.stamp
+	@$(PY) -m daemon demo
+
+test: $(VENV)/test.stamp
+	@$(PY) -m pytest -m "not browser"
+
+check: $(VENV)/check.stamp lint types
+	@$(PY) -m pytest --cov --cov-report=term:skip-covered
+
+lint: $(VENV)/check.stamp
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/check.stamp
+	@$(VENV)/bin/mypy
+
+bench: $(VENV)/test.stamp
+	@$(PY) -m bench
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Posthouse needs Python 3.11 or later; %s is %d.%d. Name another one:  make PYTHON=python3.12 demo" % (sys.executable, v[0], v[1]))'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "This Python cannot make virtual environments. On Debian or Ubuntu:  sudo apt-get install python3-venv"; exit 1; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.txt | $(VENV)/bin/python
+	@echo "Installing the locked packages into $(VENV) (once) ..."
+	@$(INSTALL) requirements.txt && touch $@
+
+$(VENV)/test.stamp: requirements-test.txt | $(VENV)/bin/python
+	@echo "Installing the locked packages for the tests into $(VENV) (once) ..."
+	@$(INSTALL) requirements-test.txt && touch $@
+
+$(VENV)/check.stamp: requirements-check.txt | $(VENV)/bin/python
+	@echo "Installing the locked packages for the checks into $(VENV) (once) ..."
+	@$(INSTALL) requirements-check.txt && touch $@
+
+# Needs uv. One resolution serves every Python from 3.11 and every platform.
+LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+lock:
+	$(LOCK) --output-file requirements.txt
+	$(LOCK) --extra test --constraint requirements.txt --output-file requirements-test.txt
+	$(LOCK) --extra test --extra check --constraint requirements-test.txt --output-file requirements-check.txt
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
