@@ -1,0 +1,80 @@
+"""
+What an errand is about, and what it tells whoever drives it to do next. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy.headers import Pairs
+from proxy.lease import Lease
+from proxy.refusal import Refusal
+from proxy.target import Target
+
+ERROR_BYTES = 65_536  # of an error's body are read
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked, without its body. `headers` are already passable; `can_replay`: the whole body is at hand."""
+
+    id: str
+    method: str
+    target: Target
+    headers: Pairs = field(repr=False)
+    model: str = ""
+    use: str = "proxy"
+    caller: str = ""
+    can_replay: bool = True
+    is_client_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the request with this lease's key, after a pause; then tell `head()`, or `lost()`."""
+
+    lease: Lease
+    pause_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadError:
+    """Read the answer's body, at most ERROR_BYTES, decoded if it came encoded; then tell `error_body()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing goes out yet: tell `data()`, `end()`, `lost()`, or `hold_is_over()` at `until` (the pool's clock)."""
+
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Answer the caller with this head and these first bytes; `is_whole`: that is all of it."""
+
+    status: int
+    headers: Pairs
+    data: bytes = b""
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The chunk that was told goes out as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The answer is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Write `data`, then close the connection without ending the body."""
+
+    data: bytes = b""
+
+
+Command = Send | ReadError | Hold | Begin | Forward | End | Cut | Refusal
+READ_ERROR, FORWARD, END = ReadError(), Forward(), End()

@@ -1,0 +1,49 @@
+"""
+What the operator configured: upstreams and keys, as values. Pure.
+
+Rule 1: a secret is in no repr; it leaves a key only through `headers.authorization`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """`base_url` ends before the path that takes the place of `/v1` (no slash at its end). Durations in seconds."""
+
+    name: str
+    base_url: str
+    auth: str = "bearer"  # or "api-key", Azure's header
+    query: Mapping[str, str] = field(default_factory=dict)
+    connect_seconds: float = 10.0
+    first_byte_seconds: float = 600.0
+    idle_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`fingerprint` is an HMAC of the secret: by it health finds its key again after a rename or a restart."""
+
+    name: str
+    secret: str = field(repr=False)
+    fingerprint: str
+    upstream: Upstream
+    uses: frozenset[str] = frozenset({"proxy", "bot"})
+    weight: float = 1.0
+    tier: int = 0
+    max_concurrency: int = 0  # 0 = no limit
+    models: tuple[str, ...] = ("*",)
+    cooldown_seconds: float = 0.0  # 0 = what the upstream says
+    organization: str = ""
+    project: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Key {self.name}>"
+
+    def serves(self, use: str, model: str) -> bool:
+        """Whether it may be used so. A request without a model (files, batches) is served by every key."""
+        return use in self.uses and (not model or any(fnmatchcase(model, glob) for glob in self.models))

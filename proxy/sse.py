@@ -1,0 +1,172 @@
+"""
+Server-sent events, seen from the side: where one ends, whether the first is an error, whether the stream is complete. Pure.
+
+Rule 1: bytes are only looked at, never changed; what is kept of an unfinished event is bounded.
+Rule 2: a stream is complete with `[DONE]`, with a finish_reason for every choice seen, or with the terminal event of its path;
+        an error event completes it too, since it was honest. On paths without a terminal a clean end is complete.
+Rule 3: an error of ours may be added only at an event boundary: inside an event it would be read as part of it.
+
+Source of the terminals: platform.openai.com/docs/api-reference (chat, completions, responses, images, audio).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+KEPT_BYTES = 65_536  # of an unfinished event; a longer one is known by its two ends
+END_BYTES = 2_048  # of each end
+
+_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_OTHER_CHOICE = re.compile(rb'"index"\s*:\s*[1-9]')
+_TYPE = re.compile(rb'"type"\s*:\s*"([a-z_.]{1,64})"')
+
+
+class Kind(StrEnum):
+    """How a stream ends."""
+
+    CHOICES = "choices"  # chat and legacy completions
+    RESPONSES = "responses"
+    TYPED = "typed"  # images, speech, transcriptions: one last event of a known type
+    OPEN = "open"  # unknown: a clean end
+
+
+KIND_OF_PATH: Mapping[str, Kind] = {
+    "/v1/chat/completions": Kind.CHOICES,
+    "/v1/completions": Kind.CHOICES,
+    "/v1/responses": Kind.RESPONSES,
+    "/v1/images/generations": Kind.TYPED,
+    "/v1/images/edits": Kind.TYPED,
+    "/v1/audio/speech": Kind.TYPED,
+    "/v1/audio/transcriptions": Kind.TYPED,
+}
+TERMINALS: Mapping[Kind, frozenset[bytes]] = {
+    Kind.RESPONSES: frozenset({b"response.completed", b"response.failed", b"response.incomplete", b"error"}),
+    Kind.TYPED: frozenset(
+        {
+            b"image_generation.completed",
+            b"image_edit.completed",
+            b"speech.audio.done",
+            b"transcript.text.done",
+            b"error",
+        }
+    ),
+}
+
+
+def first_data(held: bytes) -> bytes | None:
+    """The data of the first whole event in `held`; events of comments alone are passed over. None: not there yet."""
+    start = 3 if held.startswith(b"\xef\xbb\xbf") else 0
+    while found := _BOUNDARY.search(held, start):
+        if data := data_of(held[start : found.start()]):
+            return data
+        start = found.end()
+    return None
+
+
+def data_of(event: bytes) -> bytes:
+    """The data lines of an event, joined as the standard says."""
+    lines = event.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
+
+
+class StreamWatch:
+    """Feed it every chunk that goes out; ask it at the end."""
+
+    __slots__ = ("_finished", "_kind", "_saw_terminal", "_seen", "_tail")
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._tail = b""
+        self._saw_terminal = kind is Kind.OPEN
+        self._seen: set[int] = set()
+        self._finished: set[int] = set()
+
+    @property
+    def is_complete(self) -> bool:
+        return self._saw_terminal or (bool(self._finished) and self._finished >= self._seen)
+
+    def is_complete_at_end(self) -> bool:
+        """The same once the body has ended: its last event may lack its blank line."""
+        if self._tail:
+            self._look(self._tail)
+        return self.is_complete
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether what was fed ends between two events."""
+        return not self._tail.strip(b"\n")
+
+    def feed(self, chunk: bytes) -> None:
+        text = self._tail + chunk if self._tail else chunk
+        if b"\r" in text:  # a CR at the very end may be half of a line's end: it waits for the other half
+            late = text.endswith(b"\r")
+            text = (text[:-1] if late else text).replace(b"\r\n", b"\n").replace(b"\r", b"\n") + b"\r" * late
+        *events, self._tail = text.split(b"\n\n")
+        if len(self._tail) > KEPT_BYTES:
+            self._tail = self._tail[:END_BYTES] + self._tail[-END_BYTES:]
+        for event in events:
+            if event:
+                self._look(event)
+
+    def _look(self, event: bytes) -> None:
+        if b"[DONE]" in event and data_of(event).strip() == b"[DONE]":
+            self._saw_terminal = True
+        elif self._kind is Kind.CHOICES:
+            self._saw_terminal |= b'"error"' in event and _is_error(event)
+            self._look_at_choices(event)
+        elif terminals := TERMINALS.get(self._kind):
+            found = _TYPE.search(event)
+            self._saw_terminal |= found is not None and found[1] in terminals
+
+    def _look_at_choices(self, event: bytes) -> None:
+        is_last = _FINISHED.search(event)
+        if not is_last and not _OTHER_CHOICE.search(event):
+            if b'"delta"' in event or b'"text"' in event:
+                self._seen.add(0)
+            return
+        for choice in _choices(event):
+            index = choice.get("index", 0)
+            if isinstance(index, int):
+                self._seen.add(index)
+                if choice.get("finish_reason"):
+                    self._finished.add(index)
+
+
+def truncation(kind: Kind) -> bytes:
+    """The event that makes official clients raise where a stream ended without its terminal."""
+    error: dict[str, Any] = {
+        "message": "upstream stream ended early",
+        "type": "server_error",
+        "param": None,
+        "code": "upstream_stream_truncated",
+    }
+    if kind is not Kind.RESPONSES:
+        return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+    whole = {**error, "type": "error", "error": error}
+    return b"event: error\ndata: " + json.dumps(whole).encode() + b"\n\n"
+
+
+def _is_error(event: bytes) -> bool:
+    payload = _json(event)
+    return isinstance(payload, dict) and bool(payload.get("error"))
+
+
+def _choices(event: bytes) -> list[dict[str, Any]]:
+    payload = _json(event)
+    choices = payload.get("choices") if isinstance(payload, dict) else None
+    if isinstance(choices, list):
+        return [choice for choice in choices if isinstance(choice, dict)]
+    # An event whose middle was not kept, or one that is no JSON: its end says that it finished.
+    return [{"index": 0, "finish_reason": "unread"}] if _FINISHED.search(event) else []
+
+
+def _json(event: bytes) -> Any:
+    try:
+        return json.loads(data_of(event))
+    except (ValueError, RecursionError):
+        return None
