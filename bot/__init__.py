@@ -1,0 +1,1 @@
+"""The bot: conversations and WeChat. Knows neither the gateway nor the machine."""

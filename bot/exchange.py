@@ -1,0 +1,116 @@
+"""
+One question and what became of it. Pure.
+
+Rule 1: an exchange's state changes only by `advance()`, which follows `TRANSITIONS`; an event that a state's row does
+        not name leaves the exchange as it is.
+Rule 2: an exchange is found by its id or by (account, openid, push_id), never by its text.
+Rule 3: THINKING goes back to QUEUED once when the process died meanwhile; the second time it is FAILED(interrupted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """The names stand in the table, on the page and in `posthouse_questions{state}` alike."""
+
+    QUEUED = "queued"
+    THINKING = "thinking"
+    ANSWERED = "answered"
+    COLLECTED = "collected"
+    FAILED = "failed"
+
+
+class Event(StrEnum):
+    START = "start"  # the model is being asked
+    ANSWER = "answer"  # the whole answer is here
+    DELIVER = "deliver"  # a page was written into a connection that was still open, and more pages remain
+    COLLECT = "collect"  # the same for the last page
+    FAIL = "fail"
+    REST = "rest"  # every key rests: ask again at `not_before`
+    DIE = "die"  # found THINKING when the process started
+    RETRY = "retry"  # the subscriber tapped the link of a failed question
+
+
+class Reason(StrEnum):
+    """Why a question failed. The sentence for each, in the subscriber's words, is in `bot.texts`."""
+
+    RESTING = "resting"  # every key rests for longer than an hour
+    EXHAUSTED = "exhausted"  # no key can ever serve: none configured, all dead or without quota
+    REFUSED = "refused"  # the upstream refused the question itself (content, length, model)
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"  # the model took longer than `answer_seconds`
+    TRUNCATED = "truncated"  # the answer was cut off on its way
+    EMPTY = "empty"  # an answer of nothing that ended by length
+    INTERRUPTED = "interrupted"  # the process died twice while it was being thought about
+    CRASHED = "crashed"  # our own fault; the log has it
+
+
+TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
+    State.QUEUED: {Event.START: State.THINKING, Event.FAIL: State.FAILED, Event.REST: State.QUEUED},
+    State.THINKING: {
+        Event.ANSWER: State.ANSWERED,
+        Event.FAIL: State.FAILED,
+        Event.REST: State.QUEUED,
+        Event.DIE: State.QUEUED,
+    },
+    State.ANSWERED: {Event.DELIVER: State.ANSWERED, Event.COLLECT: State.COLLECTED},
+    State.COLLECTED: {},
+    State.FAILED: {Event.RETRY: State.QUEUED, Event.COLLECT: State.FAILED},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """
+    A row of the store. Times are epoch seconds; 0.0 means "not yet".
+
+    `push_id` is the MsgId of the push that asked (for events a key made of CreateTime, Event and EventKey).
+    `next_page` is the first page (from 0) that nobody has collected. `collected_by` is the push id that got the page before
+    it, or that was told of a failure: the same push gets the same words again.
+    """
+
+    id: str
+    account: str
+    openid: str
+    push_id: str
+    question: str
+    state: State = State.QUEUED
+    answer: str = ""
+    reason: Reason | None = None
+    asked_at: float = 0.0
+    started_at: float = 0.0
+    answered_at: float = 0.0
+    collected_at: float = 0.0
+    not_before: float = 0.0
+    next_page: int = 0
+    collected_by: str = ""
+    deaths: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.id} {self.state}>"  # neither the subscriber nor the words
+
+    @property
+    def is_uncollected(self) -> bool:
+        """Whether the subscriber is still owed something: an answer, or the news of a failure."""
+        return self.state in (State.QUEUED, State.THINKING, State.ANSWERED) or (
+            self.state is State.FAILED and not self.collected_by
+        )
+
+
+def advance(exchange: Exchange, event: Event, **facts: Any) -> Exchange:
+    """The exchange after `event`, with `facts` (its fields) set; unchanged where the state does not know the event."""
+    state = TRANSITIONS[exchange.state].get(event)
+    if state is None:
+        return exchange
+    if event is Event.DIE:
+        if exchange.deaths:
+            return replace(exchange, state=State.FAILED, reason=Reason.INTERRUPTED, collected_by="")
+        facts["deaths"] = exchange.deaths + 1
+    if event is Event.RETRY:
+        facts = {"reason": None, "collected_by": "", "next_page": 0, "deaths": 0, "not_before": 0.0, **facts}
+    return replace(exchange, state=state, **facts)

@@ -1,0 +1,1 @@
+"""WeChat Official Accounts: what their pushes mean and how they are answered."""

@@ -1,0 +1,1 @@
+"""The roof: configuration, databases, logs, signals, pages, and the wiring of `proxy` and `bot`."""
