@@ -1,0 +1,236 @@
+"""
+One SQLite file: a connection that writes, owned by one task, and a connection that reads.
+
+Rule 1: `write()` returns after COMMIT has: what it wrote survives a `kill -9`, and with `synchronous = FULL` a power cut.
+Rule 2: the writer task alone begins and ends transactions. Whoever waits in `write()` may be cancelled at any moment: the write
+        is done all the same, and no transaction stays open.
+Rule 3: all writes that wait are one transaction, with one fsync for all; a write that fails alone is undone alone.
+        When the transaction itself fails (disk full, locked), all its writes fail, and the next tries anew.
+Rule 4: a file that is damaged, newer than this program, or no database is refused before anything in it is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiosqlite
+import structlog
+
+from daemon.sqlite import DatabaseRefused, DatabaseUnavailable
+from daemon.sqlite.migrate import MIGRATIONS, migrate, schema_of
+
+BUSY_SECONDS = 1.5  # the wait for another program's lock; WeChat's five seconds must hold it twice
+
+Parameters = Mapping[str, Any] | tuple[Any, ...]
+Statement = tuple[str, Parameters]
+Rows = list[sqlite3.Row]
+
+# Not sqlite3.Error, yet the fault of one write alone: text with half a surrogate pair, an integer beyond 64 bits.
+_UNBINDABLE = (ValueError, OverflowError)
+
+_ADVICE = {
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database; name another file",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a backup, or move it away to begin with an empty one",
+    sqlite3.SQLITE_BUSY: "another program is writing to it; stop that one and start again",
+    sqlite3.SQLITE_READONLY: "it cannot be written; give it and its folder to the user who runs this",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened for writing; give it and its folder to the user who runs this",
+    sqlite3.SQLITE_FULL: "the disk is full; make room and start again",
+}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    statements: tuple[Statement, ...]
+    erases: bool
+    done: asyncio.Future[list[Rows]]
+
+    def settle(self, outcome: list[Rows] | Exception) -> None:
+        if self.done.done():  # its caller was cancelled
+            return
+        if isinstance(outcome, Exception):
+            self.done.set_exception(outcome)
+        else:
+            self.done.set_result(outcome)
+
+
+class Database:
+    """`async with Database(path) as database:`. Opening raises DatabaseRefused; closing first writes all that waits."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: list[_Write] = []
+        self._work = asyncio.Event()
+        self._is_closed = True
+        self._has_residue = False
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            try:
+                _create_privately(self._path)
+                self._writing = await stack.enter_async_context(_connection(self._path))
+                await self._accept()
+                self._reading = await stack.enter_async_context(_connection(self._path))
+                await self._reading.execute_fetchall("PRAGMA query_only = ON")
+            except sqlite3.Error as error:
+                reason = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, f"it cannot be used: {error}")
+                raise DatabaseRefused(self._path, reason) from error
+            except OSError as error:
+                reason = f"{error.strerror}; give the file and its folder to the user who runs this"
+                raise DatabaseRefused(self._path, reason) from error
+            self._is_closed = False
+            self._writer = asyncio.create_task(self._write_what_waits(), name="database writer")
+            stack.push_async_callback(self._finish)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def write(self, *statements: Statement, erase: bool = False) -> list[Rows]:
+        """
+        The rows of each statement, after all of them were committed. Raises DatabaseUnavailable.
+
+        With `erase`, rows that the statements deleted (and named by RETURNING) leave no bytes in the file or its log.
+        """
+        if self._is_closed:
+            raise DatabaseUnavailable("the database is closed")
+        write = _Write(statements, erase, asyncio.get_running_loop().create_future())
+        self._waiting.append(write)
+        self._work.set()
+        return await write.done
+
+    async def read(self, sql: str, parameters: Parameters = ()) -> Rows:
+        """What is committed at this moment. Raises DatabaseUnavailable."""
+        if self._is_closed:
+            raise DatabaseUnavailable("the database is closed")
+        try:
+            return list(await self._reading.execute_fetchall(sql, parameters))
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable(str(error)) from error
+
+    async def _accept(self) -> None:
+        """Look before anything is written; then set up, and bring the schema up to date."""
+        if [tuple(row) for row in await self._run("PRAGMA quick_check(1)")] != [("ok",)]:
+            raise DatabaseRefused(self._path, _ADVICE[sqlite3.SQLITE_CORRUPT])
+        schema = await schema_of(self._writing)
+        if schema > len(MIGRATIONS):
+            reason = f"its schema {schema} is newer than this program's {len(MIGRATIONS)}; install the newer version"
+            raise DatabaseRefused(self._path, reason)
+        [[mode]] = await self._run("PRAGMA journal_mode = WAL")
+        if mode != "wal":
+            raise DatabaseRefused(self._path, "its file system has no write-ahead log; keep it on a local disk")
+        await self._run("PRAGMA synchronous = FULL")  # NORMAL may take back an acknowledged question at a power cut
+        await self._run("PRAGMA secure_delete = ON")
+        await self._run("PRAGMA foreign_keys = ON")
+        await self._run("BEGIN IMMEDIATE")  # a file that cannot be written is found out now, not at the first question
+        await self._run("ROLLBACK")
+        await migrate(self._writing)
+        _make_private(self._path)
+
+    async def _run(self, sql: str) -> Rows:
+        return list(await self._writing.execute_fetchall(sql))
+
+    async def _finish(self) -> None:
+        self._is_closed = True
+        self._work.set()
+        await self._writer
+
+    async def _write_what_waits(self) -> None:
+        batch: list[_Write] = []
+        try:
+            while self._waiting or not self._is_closed:
+                await self._work.wait()
+                self._work.clear()
+                batch, self._waiting = self._waiting, []
+                if batch:
+                    await self._commit(batch)
+        finally:  # reached with writes left only when the writer is cancelled: nobody may wait for ever
+            self._is_closed = True
+            for write in batch + self._waiting:
+                write.settle(DatabaseUnavailable("the database was closed before the write was done"))
+
+    async def _commit(self, batch: list[_Write]) -> None:
+        try:
+            await self._run("BEGIN IMMEDIATE")
+            outcomes = [await self._attempt(write) for write in batch]
+            await self._run("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                await self._writing.rollback()  # does nothing where SQLite has rolled back by itself
+            outcomes = [DatabaseUnavailable(str(error)) for _ in batch]
+        erased = []
+        for write, outcome in zip(batch, outcomes, strict=True):
+            if write.erases and isinstance(outcome, list):
+                self._has_residue |= any(outcome)
+                erased.append((write, outcome))
+            else:
+                write.settle(outcome)
+        if erased and self._has_residue:
+            await self._erase_residue()
+        for write, outcome in erased:
+            write.settle(outcome)
+
+    async def _attempt(self, write: _Write) -> list[Rows] | Exception:
+        """Its rows, or why this write alone is undone. Raises sqlite3.Error when the transaction is lost."""
+        is_compound = len(write.statements) > 1  # a single statement that fails is undone by SQLite itself
+        try:
+            if is_compound:
+                await self._run("SAVEPOINT attempt")
+            rows = [list(await self._writing.execute_fetchall(*statement)) for statement in write.statements]
+            if is_compound:
+                await self._run("RELEASE attempt")
+        except (sqlite3.Error, *_UNBINDABLE) as error:
+            if not self._writing.in_transaction:  # disk full and I/O errors may end it
+                raise
+            if is_compound:
+                await self._run("ROLLBACK TO attempt")
+                await self._run("RELEASE attempt")
+            return DatabaseUnavailable(str(error)) if isinstance(error, sqlite3.Error) else error
+        return rows
+
+    async def _erase_residue(self) -> None:
+        """
+        `secure_delete` alone is not enough: when a page is rebalanced, stale copies of its rows stay in the unused part, and
+        the log keeps former pages. Where this fails (no room, a reader that holds the log), the next erasing write tries again.
+        """
+        try:
+            await self._run("VACUUM")
+            [[is_held, *_]] = await self._run("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._has_residue = bool(is_held)
+            reason = "a reader holds the write-ahead log"
+        except sqlite3.Error as error:
+            reason = str(error)
+        if self._has_residue:
+            log.warning("database.erasure_postponed", reason=reason)
+
+
+@asynccontextmanager
+async def _connection(path: Path) -> AsyncIterator[aiosqlite.Connection]:
+    """Without the transactions that sqlite3 would begin by itself."""
+    async with aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
+
+
+def _create_privately(path: Path) -> None:
+    """An empty file is an empty database to SQLite, which gives its log the same mode."""
+    if path.exists() and not path.is_file():
+        raise DatabaseRefused(path, "it is not a file; name another one")
+    if not path.parent.is_dir():
+        raise DatabaseRefused(path, "its folder does not exist; create it")
+    path.touch(mode=0o600)
+
+
+def _make_private(path: Path) -> None:
+    """For a file, or remains of one, that came from elsewhere: a copy, a restored backup."""
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(name).chmod(0o600)
