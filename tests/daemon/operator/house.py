@@ -1,0 +1,108 @@
+"""The operator's pages over a store in memory, with everything in a test's hand: keys, clock, address, scheme."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.client import ClientResponse
+from aiohttp.test_utils import TestClient
+
+from bot.memory_store import MemoryStore
+from bot.store import ExchangeStore
+from daemon.operator.assets import Assets, read_assets
+from daemon.operator.page import setup_templates
+from daemon.operator.routes import Operator
+from proxy.health import CellView, KeyView
+
+PASSWORD = "open the gate"
+
+
+@dataclass
+class House:
+    app: web.Application
+    operator: Operator
+    assets: Assets
+    keys: list[KeyView]
+    store: ExchangeStore
+    time: list[float]
+
+
+@dataclass
+class Visitor:
+    house: House
+    http: TestClient[web.Request, web.Application]
+
+    async def get(self, path: str, **options: Any) -> ClientResponse:
+        return await self.http.get(path, allow_redirects=False, **options)
+
+    async def post(self, path: str, **options: Any) -> ClientResponse:
+        return await self.http.post(path, allow_redirects=False, **options)
+
+    async def sign_in(self, password: str = PASSWORD, **options: Any) -> ClientResponse:
+        fields = {"form_token": await self.form_token("/status/sign-in"), "password": password}
+        return await self.post("/status/sign-in", data=fields, **options)
+
+    async def form_token(self, path: str) -> str:
+        html = await (await self.get(path)).text()
+        found = re.search(r'name="form_token" value="(\w+)"', html)
+        assert found, html
+        return found[1]
+
+
+Visit = Callable[..., Awaitable[Visitor]]
+
+
+def build(
+    *,
+    password: str | None = PASSWORD,
+    secret: bytes = b"s" * 32,
+    show_words: bool = True,
+    keys: list[KeyView] | None = None,
+    store: ExchangeStore | None = None,
+    is_https: bool = False,
+    has_eligible_key: bool = True,
+) -> House:
+    keys, store, time = keys or [], store or MemoryStore(), [1_000_000.0]
+    app, assets = web.Application(), read_assets()
+    setup_templates(app, assets)
+    operator = Operator(
+        password=password,
+        show_words=show_words,
+        secret=secret,
+        keys=lambda: keys,
+        has_eligible_key=lambda: has_eligible_key,
+        store=store,
+        assets=assets,
+        clock=lambda: time[0],
+        is_https=lambda request: is_https,
+        address=lambda request: request.headers.get("X-Test-Address", "192.0.2.1"),
+    )
+    app.add_routes(operator.routes())
+    return House(app, operator, assets, keys, store, time)
+
+
+def a_key(**changes: Any) -> KeyView:
+    values: dict[str, Any] = {
+        "name": "main",
+        "last4": "a1b2",
+        "upstream": "openai",
+        "organization": "",
+        "state": "ready",
+        "rule": "",
+        "reason": "",
+        "since_seconds": None,
+        "seconds_left": None,
+        "in_flight": 0,
+        "answered": 0,
+        "failed": 0,
+        "last_request_id": "",
+    }
+    return KeyView(**{**values, **changes})
+
+
+def a_cell(model: str, seconds_left: float = 30.0, scope: str = "key-model") -> CellView:
+    return CellView(scope=scope, model=model, seconds_left=seconds_left, rule="rate", reason="429, try again in 30 s")

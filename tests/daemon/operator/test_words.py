@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from daemon.operator.words import CHINESE, ENGLISH, Words, language
+
+
+@pytest.mark.parametrize(
+    ("asked", "accepted", "spoken"),
+    [
+        ("zh", "en", "zh"),
+        ("en", "zh-CN", "en"),
+        ("fr", "zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("", "en-GB,en;q=0.9,zh;q=0.8", "en"),
+        ("", "fr,zh;q=0.2,en;q=0.5", "en"),
+        ("", "de, zh-TW;q=0.7", "zh"),
+        ("", "zh;q=0, fr", "en"),
+        ("", "zh;q=plenty", "en"),
+        ("", "", "en"),
+    ],
+)
+def test_the_language_is_the_one_asked_for_else_the_one_preferred(asked: str, accepted: str, spoken: str) -> None:
+    assert language(asked, accepted) == spoken
+
+
+@pytest.mark.parametrize("table", ["key_states", "key_advice", "key_until", "rules", "scopes", "question_states"])
+def test_both_languages_have_the_same_rows_in_every_table(table: str) -> None:
+    assert list(getattr(ENGLISH, table)) == list(getattr(CHINESE, table))
+
+
+def test_no_sentence_was_left_untranslated() -> None:
+    same = {f.name for f in fields(Words) if getattr(ENGLISH, f.name) == getattr(CHINESE, f.name)}
+    assert same == set()
