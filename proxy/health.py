@@ -100,8 +100,8 @@ class KeyView:
     """
     A key as the page, `/status.json` and `/metrics` show it; no secret but its last four characters.
 
-    `state` is a name of `State`, or "cooling" where it is ready and a cooldown of its own or of its whole organization or
-    upstream (not of a single model) holds. `seconds_left` is the time until it may serve again, None when that is unknown.
+    `state` is a name of `State`, or "cooling" where it is ready and any cooldown holds but that of a model it does not have.
+    `seconds_left` is the time until it may serve again (of several cooldowns the longest), None when that is unknown.
     `reason` is one plain sentence, such as "429, try again in 34 s".
     """
 

@@ -95,6 +95,7 @@ class Slot:
             organization=self.organization,
             answered=self.answered,
             failed=self.failed,
+            name=self.key.name,
         )
 
     def restore(self, record: KeyRecord, now: float, wall: float) -> None:
@@ -111,17 +112,14 @@ class Slot:
 
     def view(self, cells: Cells, now: float) -> KeyView:
         mine = self.key.fingerprint, self.organization, self.key.upstream.name
-        views = tuple(
-            CellView(name[0], name[2] if len(name) > 2 else "", cell.until - now, cell.rule, cell.reason)
-            for name, cell in cells
-            if name[1] in mine and cell.until > now
-        )
-        resting = [view for view in views if view.rule != Rule.MODEL]
-        state, rule, reason = str(self.state), self.rule, self.reason
+        held = [(name, cell) for name, cell in cells if name[1] in mine and cell.until > now]
+        state, rule, reason, since = str(self.state), self.rule, self.reason, self.since
         left = None if self.until is None else max(0.0, self.until - now)
+        resting = [cell for _, cell in held if cell.rule != Rule.MODEL]
         if self.state is State.READY and resting:
-            longest = max(resting, key=lambda view: view.seconds_left)
-            state, rule, reason, left = "cooling", longest.rule, longest.reason, longest.seconds_left
+            longest = max(resting, key=lambda cell: cell.until)
+            state, rule, reason = "cooling", longest.rule, longest.reason
+            since, left = longest.since, longest.until - now
         return KeyView(
             name=self.key.name,
             last4=self.key.secret[-4:] if len(self.key.secret) >= 12 else "",
@@ -130,13 +128,16 @@ class Slot:
             state=state,
             rule=rule,
             reason=reason,
-            since_seconds=None if self.since == float("-inf") else now - self.since,
+            since_seconds=None if since == float("-inf") else now - since,
             seconds_left=left,
             in_flight=self.in_flight,
             answered=self.answered,
             failed=self.failed,
             last_request_id=self.last_request_id,
-            cells=views,
+            cells=tuple(
+                CellView(name[0], name[2] if len(name) > 2 else "", cell.until - now, cell.rule, cell.reason)
+                for name, cell in held
+            ),
         )
 
 
