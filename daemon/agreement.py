@@ -1,0 +1,108 @@
+"""
+What two settings can only get wrong together. Pure.
+
+Rule 1: this looks at the document as it was written, so that its problems are reported beside those of single settings;
+        a value of the wrong kind is passed over here, because the schema reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bot.texts import BadTexts, Texts
+from daemon.problems import Problem, got, path_of
+from daemon.schema import Settings
+from daemon.schema.bot import Account
+
+MODEL_NEEDED = (
+    "expected the name of a model, because subscribers are to be answered; BASE_URL/models of the upstream lists them"
+)
+
+
+def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong between the settings of `document`, a config in TOML's own types."""
+    bot, proxy = _table(document, "bot"), _table(document, "proxy")
+    keys, callers, accounts = _items(document, "keys"), _items(proxy, "callers"), _items(bot, "accounts")
+    upstreams = _table(document, "upstreams") or {"openai": {}}
+    yield from _repeated("keys", keys, "name")
+    yield from _repeated("proxy.callers", callers, "name")
+    yield from _repeated("bot.accounts", accounts, "id")
+    yield from _repeated("bot.accounts", accounts, "path", default=Account.model_fields["path"].default)
+    yield from _unknown_upstreams(keys, upstreams)
+    yield from _no_model(bot, accounts)
+    yield from _half_encrypted(accounts)
+    yield from _unsayable(_table(bot, "texts"))
+    cloudrun = _table(bot, "cloudrun")
+    if cloudrun.get("enabled") is True and cloudrun.get("secret", "") == "":
+        yield Problem("bot.cloudrun.secret", "expected a secret, because anybody can forge these pushes without one")
+
+
+def repeated_secrets(settings: Settings) -> Iterator[Problem]:
+    """The same key or token under two names, wherever the two were kept: health and usage could not be told apart."""
+    for path, field, values in (
+        ("keys", "secret", [key.secret for key in settings.keys]),
+        ("proxy.callers", "token", [caller.token for caller in settings.proxy.callers]),
+    ):
+        for index, value in enumerate(values):
+            first = values.index(value)  # type: ignore[arg-type]
+            if first < index:
+                yield Problem(f"{path}[{index}].{field}", f"expected another one than that of {path}[{first}]")
+
+
+def _repeated(path: str, tables: list[Mapping[str, Any]], field: str, default: object = None) -> Iterator[Problem]:
+    seen: dict[object, int] = {}
+    for index, table in enumerate(tables):
+        value = table.get(field, default)
+        if not isinstance(value, str):
+            continue
+        if value in seen:
+            yield Problem(
+                f"{path}[{index}].{field}", f"expected one of its own, {got(value)} like {path}[{seen[value]}]"
+            )
+        seen.setdefault(value, index)
+
+
+def _unknown_upstreams(keys: list[Mapping[str, Any]], upstreams: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, key in enumerate(keys):
+        name = key.get("upstream", "openai")
+        if isinstance(name, str) and name not in upstreams:
+            yield Problem(f"keys[{index}].upstream", f"expected one of: {', '.join(upstreams)}; {got(name)}")
+
+
+def _no_model(bot: Mapping[str, Any], accounts: list[Mapping[str, Any]]) -> Iterator[Problem]:
+    """The bot has no model of its own: names age, and which one is affordable is the operator's to say."""
+    asks = any(not account.get("model") for account in accounts) or _table(bot, "cloudrun").get("enabled") is True
+    if asks and bot.get("model", "") == "":
+        yield Problem("bot.model", MODEL_NEEDED)
+
+
+def _half_encrypted(accounts: list[Mapping[str, Any]]) -> Iterator[Problem]:
+    for index, account in enumerate(accounts):
+        path = f"bot.accounts[{index}]"
+        if account.get("encoding_aes_key", "") == "":
+            if account.get("previous_encoding_aes_key", "") != "":
+                yield Problem(f"{path}.encoding_aes_key", "expected a value beside previous_encoding_aes_key, got none")
+        elif account.get("app_id", "") == "":
+            yield Problem(
+                f"{path}.app_id", "expected a value, because encrypted pushes are checked against it, got none"
+            )
+
+
+def _unsayable(texts: Mapping[str, Any]) -> Iterator[Problem]:
+    try:
+        Texts(overrides={name: text for name, text in texts.items() if isinstance(text, str)})
+    except BadTexts as bad:
+        for name, sentence in bad.problems:
+            yield Problem(path_of(("bot", "texts", name)), sentence)
+
+
+def _table(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = node.get(name)
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _items(node: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The tables of a list; an item that is no table counts as an empty one, so that numbers stay right."""
+    inner = node.get(name)
+    return [item if isinstance(item, Mapping) else {} for item in inner] if isinstance(inner, list) else []

@@ -1,0 +1,133 @@
+"""
+`posthouse.toml`: where it is found, how it is read, and everything that is wrong with it at once.
+
+Rule 1: a config is parsed once, here, into frozen `Settings`; nobody else reads TOML, or looks up a secret.
+Rule 2: a file that is missing or unreadable is an OSError; a file that says something wrong is WrongConfig.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli
+from pydantic import BaseModel, ValidationError
+
+from daemon.agreement import disagreements, repeated_secrets
+from daemon.not_yet import unavailable
+from daemon.problems import Problem, WrongConfig, problems_in
+from daemon.schema import Server, Settings
+from daemon.schema.gateway import OPENAI
+from daemon.secret import Secret, Sources
+
+NAME = "posthouse.toml"
+VARIABLE = "POSTHOUSE_CONFIG"
+PLACES = (Path(NAME), Path("/etc/posthouse") / NAME)
+
+
+def find(explicit: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The config to use; None where there is none. One that was named is the answer even if it does not exist."""
+    if explicit is not None:
+        return explicit
+    if named := environ.get(VARIABLE):
+        return Path(named)
+    return next((path for path in PLACES if path.exists()), None)
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Raises WrongConfig, or OSError when the file cannot be read."""
+    return parse(_document(path), Sources(environ, path.absolute().parent))
+
+
+def parse(document: Mapping[str, Any], sources: Sources) -> Settings:
+    """The settings that a document of TOML's own types gives. Raises WrongConfig."""
+    problems = [*unavailable(document)]
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate(_with_openai(document), context=sources)
+    except ValidationError as error:
+        problems += problems_in(error)
+    problems += disagreements(document)
+    if settings is not None:
+        problems += repeated_secrets(settings)
+    if settings is None or problems:
+        one_a_path = {problem.path: problem for problem in reversed(problems)}
+        raise WrongConfig([one_a_path[path] for path in dict.fromkeys(problem.path for problem in problems)])
+    return settings
+
+
+def parse_text(text: str, sources: Sources, *, name: str = NAME) -> Settings:
+    """The same for TOML. `name` is what a mistake in its syntax is reported under."""
+    return parse(_toml(text, name), sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a command needs that looks into a running daemon's database: no secret among it, so none is looked up."""
+
+    database: Path
+    show_words: bool
+
+
+def glance(path: Path | None, environ: Mapping[str, str] = os.environ) -> Glance:
+    """Raises WrongConfig or OSError. Without a config file, what the environment alone would give."""
+    document = _document(path) if path else {}
+    sources = Sources(environ, path.absolute().parent if path else Path.cwd())
+    try:
+        server = Server.model_validate(document.get("server", {}), context=sources)
+    except ValidationError as error:
+        raise WrongConfig(problems_in(error, inside=("server",))) from None
+    operator = document.get("operator")
+    return Glance(server.database, not (isinstance(operator, dict) and operator.get("show_words") is False))
+
+
+def secrets(settings: BaseModel) -> Iterator[Secret]:
+    """Every secret in `settings`, for the log to mask."""
+    pending: list[object] = [settings]
+    while pending:
+        match pending.pop():
+            case Secret() as secret:
+                yield secret
+            case BaseModel() as table:
+                pending.extend(value for _, value in table)
+            case tuple() | list() as items:
+                pending.extend(items)
+            case dict() as names:
+                pending.extend(names.values())
+
+
+def doubts(path: Path, settings: Settings) -> list[str]:
+    """What is not wrong with the config, but unwise."""
+    if os.name != "posix" or not any(secret.is_literal for secret in secrets(settings)):
+        return []
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return []
+    return [f"{path} holds secrets and others may read it (mode {mode:04o}); run: chmod 600 {path}"]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # -sig: Windows' editors write a mark at the front
+    except UnicodeDecodeError as error:
+        raise WrongConfig([Problem(str(path), f"expected UTF-8, got something else at byte {error.start}")]) from None
+    return _toml(text, str(path))
+
+
+def _toml(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:  # its words give line and column, and never a value
+        raise WrongConfig([Problem(name, f"not TOML: {str(error)[0].lower()}{str(error)[1:]}")]) from None
+
+
+def _with_openai(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The upstream called openai need not say where it is. Any other must: its keys are not OpenAI's to see."""
+    upstreams = document.get("upstreams")
+    if not isinstance(upstreams, Mapping) or not isinstance(upstreams.get("openai"), Mapping):
+        return document
+    return {**document, "upstreams": {**upstreams, "openai": {"base_url": OPENAI, **upstreams["openai"]}}}

@@ -1,0 +1,164 @@
+"""
+The settings' documentation, made from the schema: `docs/configuration.md` and `systemd/posthouse.example.toml`.
+
+Run `python -m daemon.config_reference` after a change of the schema; a test compares the files with what this makes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from daemon.not_yet import phrase
+from daemon.schema import Settings, inner_table
+from daemon.schema.secrets import SecretKind
+from daemon.schema.values import Expected, Table
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "configuration.md"
+EXAMPLE = ROOT / "systemd" / "posthouse.example.toml"
+
+# What stands for * in the example, in a table of tables.
+EXAMPLE_NAMES = {"upstreams": "openai", "models": '"text-davinci-003"'}
+
+EXAMPLE_HEAD = """\
+# Posthouse's configuration: every setting, what it does, and its default.
+#
+# A line that begins with "#" and a letter or bracket, without a space, is a setting that is not set; take the # away to
+# set it. What is set below has its default. Times are in seconds and sizes in bytes where the name says so.
+#
+# A secret is a string or one of { env = "NAME" } (a variable of the environment), { file = "path" }, and
+# { credential = "name" } (of systemd). With secrets in it, this file belongs to one user alone: chmod 600.
+#
+# posthouse check   says everything that is wrong with it at once.
+"""
+
+REFERENCE_HEAD = """\
+# Configuration
+
+<!-- Made by `python -m daemon.config_reference` from the schema; do not edit. -->
+
+`posthouse.toml` is found at `--config`, `$POSTHOUSE_CONFIG`, `./posthouse.toml`, `/etc/posthouse/posthouse.toml`, in
+that order. `posthouse init` writes one, `posthouse check` says everything that is wrong with it at once, and
+[`systemd/posthouse.example.toml`](../systemd/posthouse.example.toml) has every setting in it.
+
+A secret is a string or one of `{ env = "NAME" }`, `{ file = "path" }` (relative to the config), and
+`{ credential = "name" }` (a systemd credential). An unknown name is an error. A setting marked **not available yet** is
+refused when it is set to anything but its default.
+
+Without a config file `posthouse serve` takes its settings from the environment: `OPENAI_API_KEY`, `OPENAI_API_KEY_2` …,
+`OPENAI_BASE_URL` or `OPENAI_API_BASE`, `POSTHOUSE_TOKEN` (without it `/v1` answers 401), `POSTHOUSE_PASSWORD`,
+`POSTHOUSE_MODEL`, `WECHAT_ID`, `WECHAT_TOKEN`, `WECHAT_APP_ID`, `WECHAT_AES_KEY`, `WECHAT_APP_SECRET`, `PORT`.
+"""
+
+
+def reference() -> str:
+    return "\n".join([REFERENCE_HEAD, *_sections(Settings, "", "")])
+
+
+def example() -> str:
+    return "\n".join([EXAMPLE_HEAD, *_tables(Settings, "", "", is_set=True)])
+
+
+def _sections(table: type[Table], path: str, header: str) -> Iterator[str]:
+    plain = [(name, field) for name, field in _fields(table) if inner_table(field) is None]
+    if plain:
+        yield f"## `{header}`\n"
+        if table.__doc__:
+            yield f"{table.__doc__}\n"
+        yield "| setting | default | expected | |\n|---|---|---|---|"
+        for name, field in plain:
+            missing = phrase(f"{path}{name}")
+            mark = f" **Not available yet** ({missing})." if missing else ""
+            cells = (f"`{name}`", _default_cell(field), _words(field), f"{field.description}{mark}")
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        yield ""
+    for name, field in _fields(table):
+        if inner := inner_table(field):
+            below, among = inner
+            own = f"{path}{name}{among}."
+            dotted = f"{path}{name}".replace("[]", "") + (".NAME" if among == ".*" else "")
+            yield from _sections(below, own, f"[[{dotted}]]" if among == "[]" else f"[{dotted}]")
+
+
+def _tables(table: type[Table], path: str, header: str, *, is_set: bool) -> Iterator[str]:
+    """`is_set`: the table is part of a config where nothing is set; otherwise all of it is commented out."""
+    sign = "" if is_set else "#"
+    plain = [(name, field) for name, field in _fields(table) if inner_table(field) is None]
+    if plain:
+        if table.__doc__:
+            yield f"# {table.__doc__}"
+        yield f"{sign}{header}"
+        for name, field in plain:
+            yield from _lines(f"{path}{name}", name, field, is_set=is_set)
+        yield ""
+    for name, field in _fields(table):
+        if inner := inner_table(field):
+            below, among = inner
+            dotted = _example_path(f"{path}{name}{among}")
+            stays_set = is_set and among != "[]" and name != "models"
+            own_header = f"[[{dotted}]]" if among == "[]" else f"[{dotted}]"
+            yield from _tables(below, f"{path}{name}{among}.", own_header, is_set=stays_set)
+
+
+def _lines(path: str, name: str, field: FieldInfo, *, is_set: bool) -> Iterator[str]:
+    yield f"# {field.description}"
+    missing = phrase(path)
+    if missing:
+        yield f"# Not available yet ({missing})."
+    default = None if field.is_required() or field.default is None else _toml(field.default)
+    shown = field.examples[0] if field.examples else default
+    if shown is None:
+        return
+    if shown != default and not field.is_required():
+        yield f"# Default: {default if default is not None else 'not set'}."
+    stays_set = is_set and not missing and (shown == default or path == "upstreams.*.base_url")
+    yield f"{'' if stays_set else '#'}{name} = {shown}"
+
+
+def _fields(table: type[Table]) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in table.model_fields.items():
+        yield field.alias or name, field
+
+
+def _example_path(path: str) -> str:
+    for name, example_name in EXAMPLE_NAMES.items():
+        path = path.replace(f"{name}.*", f"{name}.{example_name}")
+    return path.replace("[]", "")
+
+
+def _default_cell(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return "not set" if field.default is None else f"`{_toml(field.default)}`"
+
+
+def _words(field: FieldInfo) -> str:
+    return next(_words_in([*field.metadata, field.annotation]), "")
+
+
+def _words_in(parts: Any) -> Iterator[str]:
+    """What a setting's kind says it expects; of a list, what each item is expected to be."""
+    for part in parts:
+        if isinstance(part, Expected | SecretKind):
+            yield part.words
+        yield from _words_in(get_args(part))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{}"
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def main() -> None:
+    REFERENCE.write_text(reference(), encoding="utf-8")
+    EXAMPLE.write_text(example(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

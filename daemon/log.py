@@ -1,0 +1,98 @@
+"""
+How log events are written: JSON lines on a pipe or under systemd, coloured on a terminal; always to standard error.
+
+Rule 1: no configured secret leaves in any field, whoever wrote it there: `mask` looks at every value.
+Rule 2: one event is one line, whatever strangers sent: control characters are escaped, long values are cut. Only the
+        traceback of an exception spans lines, and only on a terminal.
+Rule 3: a library's own log (aiohttp, asyncio) comes the same way, from warning level on.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from daemon.secret import Secret
+
+LEVELS = ("debug", "info", "warning", "error")
+SHORTEST_SECRET = 3  # WeChat's shortest Token; stars for single letters would spell them out
+FIELD_CHARACTERS = 1_000
+TRACEBACK_CHARACTERS = 8_000
+# C0, DEL, C1, and the characters that some viewers take for a line's end or that turn the reading direction.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CONTROL_BUT_NEWLINE = re.compile(CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x09\x0b-\x1f"))
+
+
+def configure(level: str, secrets: Iterable[Secret] = (), stream: TextIO | None = None) -> None:
+    """Call it once at the start, and again when the secrets have changed."""
+    stream = stream or sys.stderr
+    on_terminal = stream.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.format_exc_info,  # without locals: they hold what nobody may read
+            mask(secrets),
+            plain,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=True)
+            if on_terminal
+            else structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,  # a second call must reach the loggers that modules hold
+    )
+    logging.root.handlers[:] = [_Forward(level=logging.WARNING)]
+    logging.root.setLevel(logging.WARNING)
+
+
+def mask(secrets: Iterable[Secret]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
+    """A processor that puts *** in place of every secret value. It stands before `plain`, which might cut one in two."""
+    # The longest first, since one may hold another.
+    known = {value for secret in secrets if len(value := secret.reveal()) >= SHORTEST_SECRET}
+    values = sorted(known, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, values)) if values else r"(?!)")
+
+    def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {name: value if _is_plain(value) else pattern.sub("***", str(value)) for name, value in event.items()}
+
+    return masked
+
+
+def plain(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Every value as a number, a bool, None, or a bounded string without control characters."""
+    return {name: value if _is_plain(value) else _bounded(name, str(value)) for name, value in event.items()}
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _bounded(name: str, text: str) -> str:
+    if name == "exception":  # its end says what happened
+        text = text if len(text) <= TRACEBACK_CHARACTERS else f"…{text[-TRACEBACK_CHARACTERS:]}"
+        return CONTROL_BUT_NEWLINE.sub(_escape, text)
+    return CONTROL.sub(_escape, text if len(text) <= FIELD_CHARACTERS else f"{text[:FIELD_CHARACTERS]}…")
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+class _Forward(logging.Handler):
+    """The standard library's log events as ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno,
+            "library.warned",
+            library=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info,
+        )

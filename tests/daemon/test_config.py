@@ -1,0 +1,176 @@
+"""What is wrong with a config is said all at once, by path, and no secret is ever part of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon import config
+from daemon.problems import WrongConfig
+from daemon.schema import Settings, settings
+from daemon.secret import Sources
+
+
+def parsed(text: str, **environ: str) -> Settings:
+    return config.parse_text(text, Sources(environ))
+
+
+def problems(text: str, **environ: str) -> list[str]:
+    with pytest.raises(WrongConfig) as wrong:
+        parsed(text, **environ)
+    return str(wrong.value).splitlines()
+
+
+def test_an_empty_config_has_every_default() -> None:
+    empty = parsed("")
+
+    assert empty.server.listen == ("0.0.0.0:8080",)
+    assert empty.server.limits.head_bytes == 16384
+    assert str(empty.server.timezone) == "Asia/Shanghai"
+    assert empty.server.database == Path("posthouse.db")
+    assert empty.operator.password is None
+    assert empty.upstreams["openai"].base_url == "https://api.openai.com/v1"
+    assert empty.keys == ()
+    assert empty.proxy.deny == ("/v1/organization/*", "/v1/projects/*", "/v1/dashboard/*")
+    assert (empty.bot.model, empty.bot.temperature, empty.bot.max_tokens) == ("", None, None)
+    assert empty.bot.label == "（内容由AI生成）"
+
+
+def test_ten_errors_are_ten_lines_whatever_kind_they_are_of() -> None:
+    text = """
+        [server]
+        listen = ["nowhere"]
+        tls_key = "key.pem"
+        lsten = []
+        [operator]
+        password = { env = "NOT_SET" }
+        [[keys]]
+        name = "bad name"
+        secret = { file = "/nowhere/key" }
+        upstream = "azure"
+        cooldown_seconds = "1h"
+        [bot]
+        hold = "two"
+        [[bot.accounts]]
+        id = "gh_1"
+        token = "abc"
+    """
+
+    lines = problems(text)
+
+    assert len(lines) == 10
+    assert {line.partition(":")[0] for line in lines} == {
+        *("server.listen[0]", "server.tls_key", "server.lsten", "operator.password", "keys[0].name", "keys[0].secret"),
+        *("keys[0].upstream", "keys[0].cooldown_seconds", "bot.hold", "bot.model"),
+    }
+
+
+def test_a_mistake_in_the_syntax_is_told_with_line_and_column() -> None:
+    [line] = problems('[server]\nlisten = ["a:1"\nx')
+
+    assert line == "posthouse.toml: not TOML: unclosed array (at line 3, column 1)"
+
+
+def test_a_file_that_is_not_utf_8_is_wrong_and_not_a_crash(tmp_path: Path) -> None:
+    path = tmp_path / "posthouse.toml"
+    path.write_bytes(b'[server]\npublic_url = "\xff"')
+
+    with pytest.raises(WrongConfig, match="expected UTF-8, got something else at byte 23"):
+        config.load(path, {})
+
+
+def test_the_mark_that_windows_editors_write_at_the_front_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "posthouse.toml"
+    path.write_bytes(b'\xef\xbb\xbf[bot]\nmodel = "m"\n')
+
+    assert config.load(path, {}).bot.model == "m"
+
+
+def test_a_config_that_was_named_is_used_even_if_it_is_not_there(tmp_path: Path) -> None:
+    explicit, in_variable = tmp_path / "a.toml", tmp_path / "b.toml"
+
+    assert config.find(explicit, {"POSTHOUSE_CONFIG": str(in_variable)}) == explicit
+    assert config.find(None, {"POSTHOUSE_CONFIG": str(in_variable)}) == in_variable
+
+
+def test_without_a_name_the_config_beside_us_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "posthouse.toml").touch()
+
+    assert config.find(None, {"POSTHOUSE_CONFIG": ""}) == Path("posthouse.toml")
+
+
+def test_the_database_stands_in_the_state_directory_or_beside_the_config(tmp_path: Path) -> None:
+    path = tmp_path / "posthouse.toml"
+    path.write_text('[server]\ndatabase = "sqlite:data/x.db"')
+
+    assert config.load(path, {}).server.database == tmp_path / "data" / "x.db"
+    assert config.load(path, {"STATE_DIRECTORY": "/var/lib/p:/b"}).server.database == Path("/var/lib/p/data/x.db")
+    path.write_text('[server]\ndatabase = "sqlite:/srv/x.db"')
+    assert config.load(path, {"STATE_DIRECTORY": "/var/lib/p"}).server.database == Path("/srv/x.db")
+
+
+def test_a_glance_finds_the_database_without_any_secret(tmp_path: Path) -> None:
+    path = tmp_path / "posthouse.toml"
+    path.write_text('[operator]\nshow_words = false\npassword = { env = "GONE" }\n[server]\ndatabase = "sqlite:x.db"')
+
+    assert config.glance(path, {}) == config.Glance(tmp_path / "x.db", show_words=False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are posix's")
+@pytest.mark.parametrize(
+    ("mode", "secret", "is_doubted"),
+    [
+        (0o644, '"literal"', True),
+        (0o640, '"literal"', True),
+        (0o600, '"literal"', False),
+        (0o644, '{ env = "A" }', False),
+    ],
+)
+def test_a_file_with_secrets_that_others_can_read_is_doubted(
+    tmp_path: Path, mode: int, secret: str, is_doubted: bool
+) -> None:
+    path = tmp_path / "posthouse.toml"
+    path.write_text(f"[operator]\npassword = {secret}")
+    path.chmod(mode)
+
+    doubts = config.doubts(path, config.load(path, {"A": "x"}))
+
+    assert bool(doubts) is is_doubted
+    assert all("chmod 600" in doubt and "literal" not in doubt for doubt in doubts)
+
+
+# TOML of any shape: whatever it says, the answer is settings or lines, never another exception.
+
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["x", "sqlite:x", "main"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(sorted({part for s in settings() for part in s.path.split(".")})), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    document=st.dictionaries(
+        st.sampled_from([*Settings.model_fields, "sever"]),
+        VALUES,
+        max_size=4,
+    )
+)
+def test_a_document_of_any_shape_gives_settings_or_problems(document: dict[str, Any]) -> None:
+    try:
+        config.parse(document, Sources())
+        lines: list[str] = []
+    except WrongConfig as wrong:
+        lines = str(wrong).splitlines()
+
+    assert len({line.partition(": ")[0] for line in lines}) == len(lines)
