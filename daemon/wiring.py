@@ -1,0 +1,157 @@
+"""
+From settings to the values that the rooms take: each room gets the few it needs, none gets the settings.
+
+Rule 1: nothing is opened and nothing is decided here; a setting's meaning is its room's.
+Rule 2: a secret goes from its setting into the one object that uses it, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from bot.desk import DeskSettings
+from bot.memory import MemorySettings
+from bot.texts import Texts
+from bot.wechat.gate import Credentials, Gate
+from bot.wechat.hold import Timing
+from bot.wechat.passive import Style
+from daemon.schema import Settings
+from daemon.schema.bot import Account
+from daemon.secret import Secret
+from daemon.server import Limits
+from proxy.callers import Caller, Callers
+from proxy.forward import GatewaySettings
+from proxy.key import Key, Upstream
+
+
+def upstreams(settings: Settings) -> dict[str, Upstream]:
+    return {
+        name: Upstream(
+            name,
+            table.base_url,
+            auth=table.auth,
+            query=dict(table.query),
+            connect_seconds=table.connect_seconds,
+            first_byte_seconds=table.first_byte_seconds,
+            idle_seconds=table.idle_seconds,
+        )
+        for name, table in settings.upstreams.items()
+    }
+
+
+def keys(settings: Settings, install_secret: bytes) -> list[Key]:
+    """A key's fingerprint is good for this database only: nobody can tell from it which key it is."""
+    known = upstreams(settings)
+    return [
+        Key(
+            table.name,
+            secret := table.secret.reveal(),
+            fingerprint=hmac.digest(install_secret, b"key:" + secret.encode(), hashlib.sha256).hex()[:32],
+            upstream=known[table.upstream],
+            uses=frozenset(table.uses),
+            weight=table.weight,
+            tier=table.tier,
+            max_concurrency=table.max_concurrency,
+            models=tuple(table.models),
+            cooldown_seconds=table.cooldown_seconds,
+            organization=table.organization,
+            project=table.project,
+        )
+        for table in settings.keys
+    ]
+
+
+def callers(settings: Settings) -> Callers:
+    zone: ZoneInfo = settings.server.timezone
+    return Callers(
+        [
+            Caller(
+                table.name,
+                table.token,
+                models=tuple(table.models),
+                expires_at=datetime.combine(table.expires, time(), zone).timestamp() if table.expires else None,
+            )
+            for table in settings.proxy.callers
+        ]
+    )
+
+
+def gateway(settings: Settings) -> GatewaySettings:
+    return GatewaySettings(
+        deny=tuple(settings.proxy.deny),
+        replay_bytes=settings.proxy.replay_bytes,
+        max_body_bytes=settings.proxy.max_body_bytes,
+        passthrough=settings.proxy.passthrough,
+        first_upstream=next(iter(upstreams(settings).values()), None),
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    table = settings.server.limits
+    return Limits(
+        head_bytes=table.head_bytes,
+        head_seconds=table.head_seconds,
+        body_idle_seconds=table.body_idle_seconds,
+        connections=table.connections,
+        connections_per_address=table.connections_per_address,
+    )
+
+
+def chat_parameters(settings: Settings) -> Mapping[str, Any]:
+    """What goes with every question; a parameter that is not set is not sent, since many models refuse it."""
+    given = {"temperature": settings.bot.temperature, "max_tokens": settings.bot.max_tokens}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def desk(settings: Settings) -> DeskSettings:
+    memory = settings.bot.memory
+    return DeskSettings(
+        answer_seconds=settings.bot.answer_seconds,
+        concurrency=settings.bot.concurrency,
+        memory=MemorySettings(memory.exchanges, memory.max_tokens, memory.idle_minutes * 60.0),
+    )
+
+
+def style(settings: Settings) -> Style:
+    return Style(Texts(overrides=settings.bot.texts), prefix=settings.bot.prefix, label=settings.bot.label)
+
+
+def timing(settings: Settings) -> Timing:
+    return Timing(hold=settings.bot.hold, hold_seconds=settings.bot.hold_seconds, hold_budget=settings.bot.hold_budget)
+
+
+def cloudrun_timing(settings: Settings) -> Timing:
+    return Timing(hold="one", hold_seconds=settings.bot.cloudrun.hold_seconds)
+
+
+def gate(account: Account) -> Gate:
+    return Gate(
+        Credentials(
+            token=account.token.reveal(),
+            app_id=account.app_id,
+            encoding_aes_key=_revealed(account.encoding_aes_key),
+            previous_encoding_aes_key=_revealed(account.previous_encoding_aes_key),
+            allow_plaintext=account.allow_plaintext,
+        )
+    )
+
+
+def model_and_prompt(settings: Settings) -> dict[str, tuple[str, str]]:
+    """By account id: what its subscribers' questions are asked with."""
+    bot = settings.bot
+    return {
+        account.id: (
+            account.model or bot.model,
+            bot.system_prompt if account.system_prompt is None else account.system_prompt,
+        )
+        for account in bot.accounts
+    }
+
+
+def _revealed(secret: Secret | None) -> str:
+    return secret.reveal() if secret else ""
