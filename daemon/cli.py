@@ -12,11 +12,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from daemon import __version__
 
 if TYPE_CHECKING:
     from daemon.listing import Row
@@ -62,13 +63,6 @@ def _in_words(error: OSError) -> str:
     return f"{place}: {words}" if place else words
 
 
-def _version() -> str:
-    try:
-        return metadata.version("posthouse")
-    except metadata.PackageNotFoundError:
-        return "(source tree)"  # `make demo` installs the packages Posthouse needs, not Posthouse
-
-
 config_option: Callable[[Any], Any] = click.option(
     "--config",
     "named",
@@ -83,7 +77,7 @@ json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=Tr
 
 
 @click.group(cls=Posthouse, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version(), message="posthouse %(version)s")
+@click.version_option(__version__, message="posthouse %(version)s")
 def posthouse() -> None:
     """An OpenAI-compatible gateway with a pool of keys, and a WeChat Official Account bot, in one process."""
 

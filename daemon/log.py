@@ -60,14 +60,18 @@ def mask(secrets: Iterable[Secret]) -> Callable[[WrappedLogger, str, EventDict],
     pattern = re.compile("|".join(map(re.escape, values)) if values else r"(?!)")
 
     def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {name: value if _is_plain(value) else pattern.sub("***", str(value)) for name, value in event.items()}
+        return {name: value if _is_plain(value) else pattern.sub("***", _text(value)) for name, value in event.items()}
 
     return masked
 
 
 def plain(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Every value as a number, a bool, None, or a bounded string without control characters."""
-    return {name: value if _is_plain(value) else _bounded(name, str(value)) for name, value in event.items()}
+    return {name: value if _is_plain(value) else _bounded(name, _text(value)) for name, value in event.items()}
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _is_plain(value: object) -> bool:
