@@ -148,6 +148,7 @@ async def running(
             new_id=_new_id,
         )
         app = web.Application(middlewares=[error_middleware])
+        app.on_response_prepare.append(_unsigned)
         setup_templates(app, assets)
         app.add_routes([*gateway.routes(), *operator.routes(), *extra_routes()])
         for account in accounts:
@@ -195,6 +196,11 @@ def _in_the_desks_terms(refusal: Refusal) -> Resting | Unanswered:
         case "pool_exhausted":
             return Resting(None)
     return Unanswered(Reason.REFUSED if refusal.status < 500 else Reason.UNREACHABLE)
+
+
+async def _unsigned(_: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Nobody needs to know which version of what serves here."""
+    response.headers.pop("Server", None)
 
 
 def _new_id() -> str:

@@ -25,7 +25,7 @@ from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
 from proxy.lease import OwnKey
 from proxy.peek import Peek, peek
-from proxy.refusal import Refusal, invalid_api_key, invalid_request, request_too_large
+from proxy.refusal import Refusal, invalid_api_key, invalid_request
 from proxy.sse import KIND_OF_PATH
 from proxy.target import target_of
 from proxy.upstream import drive
@@ -169,6 +169,7 @@ class Gateway:
         response = web.StreamResponse()
         async with aclosing(drive(errand, self._session, body)) as parts:
             async for part in parts:
+                failure = body.failure if isinstance(body, Stream) else None
                 match part:
                     case bytes():
                         await response.write(part)
@@ -184,12 +185,8 @@ class Gateway:
                     case Cut():
                         await _cut(request, response, part.data)
                     case Refusal():
-                        raise request_too_large(self._settings.max_body_bytes) if _is_too_large(body) else part
+                        raise part if failure is None else failure
         return response
-
-
-def _is_too_large(body: Body) -> bool:
-    return isinstance(body, Stream) and body.is_too_large
 
 
 def _response(status: int, headers: Pairs, request_id: str) -> web.StreamResponse:

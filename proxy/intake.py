@@ -16,21 +16,27 @@ from proxy.refusal import invalid_request, request_too_large
 
 
 class Stream:
-    """A body too large to keep. `is_too_large`: more came than `most_bytes`, and the rest was not sent on."""
+    """A body too large to keep. `failure` is why it broke off on its way in: too large after all, or its sender stopped."""
 
     def __init__(self, request: web.Request, first: bytes, most_bytes: int) -> None:
         self._request, self._first, self._most_bytes = request, first, most_bytes
-        self.is_too_large = False
+        self.failure: BaseException | None = None
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        size, chunk = 0, self._first or await self._request.content.readany()
+        size, chunk = 0, self._first or await self._next()
         while chunk:
             size += len(chunk)
             if size > self._most_bytes:
-                self.is_too_large = True
-                raise request_too_large(self._most_bytes)  # breaks the upload off: its end is never sent
+                self.failure = request_too_large(self._most_bytes)
+                raise self.failure  # breaks the upload off: its end is never sent
             yield chunk
-            chunk = await self._request.content.readany()
+            chunk = await self._next()
+
+    async def _next(self) -> bytes:
+        try:
+            return await self._request.content.readany()
+        finally:
+            self.failure = self._request.content.exception()
 
 
 Body: TypeAlias = bytes | Stream | None
