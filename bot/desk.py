@@ -1,0 +1,300 @@
+"""
+The desk: it owns the task of every answer, from the question to the last page that reaches the subscriber.
+
+Rule 1: a question is the desk's as soon as `receive()` returns; no caller's cancellation can lose it, because only the desk's
+        own tasks write.
+Rule 2: nothing is claimed of a question before the store has it: until then `wait()` raises StoreUnavailable.
+Rule 3: a subscriber's questions are asked one after another, in the order of their arrival; one that rests keeps its place.
+        Subscribers do not wait for each other, except for one of `concurrency` calls, in turn.
+Rule 4: the model is asked only after the store has THINKING, so that the next start knows who was being thought about.
+Rule 5: while an exchange has a ticket, the ticket counts. Afterwards the store does, and memory has nothing left of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
+
+import structlog
+
+from bot import memory, outcome
+from bot.ask import Ask, Resting, Unanswered
+from bot.exchange import Event, Exchange, Reason, State, advance
+from bot.memory import MemorySettings
+from bot.outcome import LONGEST_REST
+from bot.patience import patiently
+from bot.store import ExchangeStore, StoreUnavailable
+from bot.tickets import Ticket, Tickets
+
+SETTLED = (State.ANSWERED, State.COLLECTED, State.FAILED)
+
+T = TypeVar("T")
+Accept = Callable[[Exchange], Awaitable[Exchange]]  # writes an exchange's first row; what stands there then
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DeskSettings:
+    answer_seconds: float = 300.0  # of the model's own time
+    concurrency: int = 0  # model calls at once; 0 = no limit
+    grace_seconds: float = 3.0  # for running answers when the desk closes
+    memory: MemorySettings = field(default_factory=MemorySettings)
+
+
+class _Forgotten(Exception):
+    """The subscriber left: there is nothing to write and nobody to answer."""
+
+
+class Desk:
+    """
+    `model_of` gives an account's (model, system prompt); `clock` is the wall clock in epoch seconds; `sleep` waits for seconds
+    of the monotonic one. Entering takes up what the last process left unfinished; leaving is `close()`.
+    """
+
+    def __init__(
+        self,
+        store: ExchangeStore,
+        ask: Ask,
+        *,
+        settings: DeskSettings,
+        model_of: Callable[[str], tuple[str, str]],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._ask = ask
+        self._settings = settings
+        self._model_of = model_of
+        self._clock = clock
+        self._sleep = sleep
+        # A semaphore serves in turn, and only the first of each line stands at it: so nobody is served twice before another.
+        self._calls: AbstractAsyncContextManager[None] = (
+            asyncio.Semaphore(settings.concurrency) if settings.concurrency else nullcontext()
+        )
+        self._tickets = Tickets()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by exchange id
+        self._is_closing = False
+
+    async def __aenter__(self) -> Self:
+        for exchange in (unfinished := await self._store.unfinished()):
+            self._open(exchange)
+        if unfinished:
+            log.info("questions.resumed", count=len(unfinished))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close(self._settings.grace_seconds)
+
+    def receive(self, exchange: Exchange) -> None:
+        """Own the question. A push that was received before leads to the exchange it began then, under either id.
+
+        Call `wait()` without awaiting anything in between: the store does not know the id that a redelivery brought.
+        """
+        ticket = self._tickets.of_push(exchange)
+        if ticket is None:
+            self._open(exchange, self._store.begin)
+        else:
+            self._tickets.name(ticket, exchange.id)
+
+    async def wait(self, exchange_id: str, seconds: float) -> Exchange | None:
+        """The exchange as it stands when it is settled or time is up; None where there is none (any more).
+
+        Raises StoreUnavailable for a question that is not written: nothing may be claimed of it. An answer that cannot be
+        written for now is given out all the same.
+        """
+        ticket = self._tickets.get(exchange_id)
+        if ticket is None:
+            return await self._store.get(exchange_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await ticket.settled.wait()
+        if ticket.is_forgotten:
+            return None
+        if ticket.refusal is not None:
+            raise StoreUnavailable(ticket.refusal.reason)
+        return ticket.exchange
+
+    def delivered(self, exchange: Exchange, push_id: str, *, page: int, is_last: bool) -> None:
+        """Page `page` (from 0), or the news of a failure, has reached the subscriber as the reply to `push_id`."""
+        now = self._clock()
+
+        def change(before: Exchange) -> Exchange:
+            return outcome.collected(before, push_id, page=page, is_last=is_last, now=now)
+
+        ticket = self._tickets.get(exchange.id)
+        if ticket is None:
+            self._own(patiently(lambda: self._change(exchange.id, change), self._sleep))
+        else:  # its answer is not written yet: its task will write both
+            ticket.exchange = change(ticket.exchange)
+
+    def retry(self, exchange: Exchange) -> None:
+        """Ask a failed question again; any other is left as it is."""
+        if self._tickets.of_push(exchange) is None:
+            self._open(exchange, self._asked_again)
+
+    async def find(self, account: str, openid: str, push_id: str) -> Exchange | None:
+        row = await self._store.find(account, openid, push_id)
+        return None if row is None else self._tickets.newest(row)
+
+    async def mailbox(self, account: str, openid: str) -> Sequence[Exchange]:
+        """As the store's; it has every question that the subscriber asked before, also a moment ago."""
+        for ticket in self._tickets.line(account, openid):
+            await ticket.decided.wait()
+        rows = map(self._tickets.newest, await self._store.mailbox(account, openid))
+        return [exchange for exchange in rows if exchange.is_uncollected]
+
+    async def last_collected(self, account: str, openid: str, *, since: float) -> Exchange | None:
+        return await self._store.last_collected(account, openid, since=since)
+
+    async def clear_memory(self, account: str, openid: str) -> None:
+        await self._store.clear_memory(account, openid, now=self._clock())
+
+    async def forget(self, account: str, openid: str) -> int:
+        """How many exchanges there were. Once begun it is carried through, whatever becomes of the caller or the disk."""
+        forgetting = self._own(self._forget(account, openid))
+        await asyncio.wait([forgetting])
+        return forgetting.result()
+
+    async def close(self, grace_seconds: float) -> None:
+        """Let what runs come to its end for `grace_seconds`, then cancel it: it stays unfinished in the store."""
+        self._is_closing = True
+        for ticket in self._tickets:
+            if ticket.is_idle:
+                ticket.task.cancel()
+        now = asyncio.get_running_loop().time
+        deadline = now() + grace_seconds
+        while self._tasks and now() < deadline:
+            await asyncio.wait(self._tasks, timeout=deadline - now())
+        if self._tasks:
+            log.warning("answers.cancelled", count=len(self._tasks))
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+
+    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _open(self, exchange: Exchange, accept: Accept | None = None) -> None:
+        ticket = self._tickets.open(exchange)
+        ticket.task = self._own(self._run(ticket, accept))
+        # A task that is cancelled before its first step never comes to its `finally`.
+        ticket.task.add_done_callback(lambda _: self._tickets.close(ticket))
+
+    async def _run(self, ticket: Ticket, accept: Accept | None) -> None:
+        try:
+            if accept is not None:
+                ticket.exchange = await accept(ticket.exchange)
+            ticket.refusal = None
+            ticket.decided.set()
+            self._tickets.name(ticket, ticket.exchange.id)
+            if ticket.exchange.state is State.THINKING:  # and no task of ours thinks: a process died over it
+                log.info("answer.interrupted", deaths=ticket.exchange.deaths + 1)
+                await self._save(ticket, advance(ticket.exchange, Event.DIE))
+            while ticket.exchange.state is State.QUEUED and not self._is_closing:
+                ticket.is_idle = True
+                await ticket.turn.wait()
+                await self._rest(ticket.exchange)
+                async with self._calls:
+                    ticket.is_idle = False
+                    await self._answer(ticket)
+        except _Forgotten:
+            ticket.is_forgotten = True
+        except StoreUnavailable as refusal:  # only `accept` lets it through
+            ticket.refusal = refusal
+            log.warning("question.refused", reason=refusal.reason)
+        finally:
+            self._tickets.close(ticket)
+
+    async def _rest(self, exchange: Exchange) -> None:
+        """Until `not_before`; no longer than a rest may be, should the wall clock have jumped meanwhile."""
+        seconds = min(exchange.not_before - self._clock(), LONGEST_REST)
+        if seconds > 0:
+            await self._sleep(seconds)
+
+    async def _answer(self, ticket: Ticket) -> None:
+        asked, limit = ticket.exchange, self._settings.memory.exchanges
+        recent = await patiently(
+            lambda: self._store.recent(asked.account, asked.openid, since=0.0, limit=limit), self._sleep
+        )
+        await self._save(ticket, advance(asked, Event.START, started_at=self._clock(), not_before=0.0))
+        thought_over = await self._thought_over(ticket.exchange, recent)
+        _report(thought_over, now=self._clock())
+        await self._save(ticket, thought_over)
+
+    async def _thought_over(self, exchange: Exchange, recent: Sequence[Exchange]) -> Exchange:
+        settings = self._settings
+        limit = asyncio.timeout(settings.answer_seconds)
+        try:
+            model, system_prompt = self._model_of(exchange.account)
+            messages = memory.messages(recent, exchange, system_prompt=system_prompt, settings=settings.memory)
+            async with limit:
+                text = "".join([piece async for piece in self._ask(messages, model=model)])
+            return outcome.given(exchange, text, now=self._clock())
+        except Resting as resting:
+            return outcome.rested(exchange, resting.back_in_seconds, now=self._clock())
+        except Unanswered as unanswered:
+            return outcome.failed(exchange, unanswered.reason)
+        except Exception as error:  # noqa: BLE001 - whatever breaks, the subscriber hears of it and can ask again
+            if limit.expired():
+                return outcome.failed(exchange, Reason.TIMEOUT)
+            log.error("answer.crashed", error=type(error).__name__)  # no more: its text may hold words
+            return outcome.failed(exchange, Reason.CRASHED)
+
+    async def _forget(self, account: str, openid: str) -> int:
+        line = self._tickets.line(account, openid)
+        for ticket in line:
+            ticket.is_forgotten = True
+            ticket.task.cancel()
+        await asyncio.gather(*(ticket.task for ticket in line), return_exceptions=True)
+        return await patiently(lambda: self._store.forget(account, openid), self._sleep)
+
+    async def _save(self, ticket: Ticket, exchange: Exchange) -> None:
+        """Write it, and what `delivered()` makes of it meanwhile, however long the store refuses. Raises _Forgotten."""
+        ticket.exchange = exchange
+        while await patiently(lambda: self._write(ticket), self._sleep) is not ticket.exchange:
+            pass
+
+    async def _write(self, ticket: Ticket) -> Exchange:
+        exchange = ticket.exchange
+        try:
+            if not await self._store.save(exchange):
+                raise _Forgotten
+        finally:
+            if exchange.state in SETTLED:
+                ticket.settled.set()
+        return exchange
+
+    async def _asked_again(self, exchange: Exchange) -> Exchange:
+        changed = await self._change(exchange.id, lambda before: advance(before, Event.RETRY))
+        if changed is None:
+            raise _Forgotten
+        return changed
+
+    async def _change(self, exchange_id: str, change: Callable[[Exchange], Exchange]) -> Exchange | None:
+        """Read, change and write an exchange that no task is asking about; one change at a time. None when it is gone."""
+        async with self._locks.setdefault(exchange_id, asyncio.Lock()):
+            before = await self._store.get(exchange_id)
+            if before is None:
+                return None
+            after = change(before)
+            return after if after is before or await self._store.save(after) else None
+
+
+def _report(exchange: Exchange, *, now: float) -> None:
+    seconds = round(now - exchange.started_at, 1)
+    match exchange.state:
+        case State.ANSWERED:
+            log.info("answer.given", seconds=seconds, characters=len(exchange.answer))
+        case State.QUEUED:
+            log.info("answer.rested", seconds=round(exchange.not_before - now, 1))
+        case State.FAILED if exchange.reason is not Reason.CRASHED:  # which has its own event
+            log.info("answer.failed", seconds=seconds, reason=str(exchange.reason))

@@ -1,0 +1,68 @@
+"""
+What the model is told of the conversation so far. Pure.
+
+Rule 1: the question comes last and whole, whatever was said before it; the newest exchanges are kept, the oldest are left out.
+Rule 2: an exchange is told whole or not at all, and after the first that is left out no older one is told.
+Rule 3: a pause longer than `idle_seconds`, from an answer to the next question, ends the conversation. The moments that
+        count are `answered_at` of the one and `asked_at` of the other, so waiting for a key to come back is no pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.ask import Message
+from bot.exchange import Exchange, State
+
+MESSAGE_TOKENS = 4  # what a message costs beside its words: its role and its separators
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """`max_tokens` bounds the remembered exchanges alone; the system prompt and the question come on top."""
+
+    exchanges: int = 10
+    max_tokens: int = 3000
+    idle_seconds: float = 3600.0
+
+
+def messages(
+    recent: Sequence[Exchange], question: Exchange, *, system_prompt: str, settings: MemorySettings
+) -> list[Message]:
+    """The system prompt (none where it is empty), what fits of `recent` (oldest first), and the question."""
+    told = [Message("system", system_prompt)] if system_prompt else []
+    for exchange in _remembered(recent, question, settings):
+        told += _told(exchange)
+    return [*told, Message("user", question.question)]
+
+
+def tokens(text: str) -> int:
+    """
+    An estimate that rather says too much: four ASCII characters are a token, and every other character is one.
+
+    Today's vocabularies need 0.7 to 1 token for a Chinese character and about 0.25 for one of English. Counting exactly would
+    need the model's own vocabulary.
+    """
+    ascii_characters = len(text.encode("ascii", "ignore"))
+    return len(text) - ascii_characters + -(-ascii_characters // 4)
+
+
+def _remembered(recent: Sequence[Exchange], question: Exchange, settings: MemorySettings) -> Sequence[Exchange]:
+    remembered: list[Exchange] = []
+    tokens_left = settings.max_tokens
+    next_asked_at = question.asked_at
+    for exchange in reversed(recent):
+        if exchange.state not in (State.ANSWERED, State.COLLECTED):
+            continue
+        tokens_left -= sum(tokens(message.content) + MESSAGE_TOKENS for message in _told(exchange))
+        is_of_this_conversation = next_asked_at - exchange.answered_at <= settings.idle_seconds
+        if len(remembered) == settings.exchanges or tokens_left < 0 or not is_of_this_conversation:
+            break
+        remembered.append(exchange)
+        next_asked_at = exchange.asked_at
+    return remembered[::-1]
+
+
+def _told(exchange: Exchange) -> list[Message]:
+    return [Message("user", exchange.question), Message("assistant", exchange.answer)]
