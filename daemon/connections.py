@@ -1,0 +1,213 @@
+"""
+One connection of a caller: how long it may take, how much it may send before it is understood, how many there may be.
+
+aiohttp limits a line of a head and an idle connection, and nothing else: a head that never ends, a body that stops and any
+number of connections are kept for ever. `Connection` is its protocol with these limits added.
+
+Rule 1: whoever is admitted leaves exactly once, in `connection_lost`; a connection that is turned away is never counted.
+Rule 2: the timer runs only while we wait for the caller: for the rest of a head, or for more of a body.
+Rule 3: nothing is decided here about a request that is whole; that is the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, cast
+
+import structlog
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import LineTooLong
+
+from daemon.addresses import Network, household, is_within, parsed
+from daemon.errors import BodyStalled, answer, answer_to, can_answer
+
+log = structlog.get_logger()
+
+KEEPALIVE_SECONDS = 75  # longer than the 60 s that reverse proxies commonly wait, so that theirs close first
+LINGERING_SECONDS = 2  # for the rest of a body whose request has been answered already
+
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+HEAD_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    head_bytes: int = 16384
+    head_seconds: float = 10
+    body_idle_seconds: float = 60
+    connections: int = 4000
+    connections_per_address: int = 256
+
+
+class Connections:
+    """
+    Who is connected now.
+
+    No limit per address holds for loopback and the `exempt` networks. These are asked at every new connection, so a set
+    that is handed in may grow (by the addresses whose pushes turned out to be signed, for example).
+    """
+
+    def __init__(self, most: int, most_per_address: int, *exempt: Collection[Network]) -> None:
+        self._most = most
+        self._most_per_address = most_per_address
+        self._exempt = exempt
+        self._households: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return self._households.total()
+
+    def admit(self, address: str) -> bool:
+        """Whether one more from `address` may come in; it counts until `leave`."""
+        if len(self) >= self._most or self._is_crowded(address):
+            return False
+        self._households[household(address)] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        home = household(address)
+        self._households[home] -= 1
+        if not self._households[home]:
+            del self._households[home]
+
+    def _is_crowded(self, address: str) -> bool:
+        if self._households[household(address)] < self._most_per_address:
+            return False
+        caller = parsed(address)  # None behind a unix socket
+        return not (caller is None or caller.is_loopback or any(is_within(caller, some) for some in self._exempt))
+
+
+class Connection(web.RequestHandler):
+    """
+    Reads three attributes that its base keeps to itself: `_messages`, `_upgraded`, `_request_in_progress`.
+
+    The beginning of a head that came in one piece with the end of the request before it is not seen here; until more of
+    it comes, the limit of an idle connection holds.
+    """
+
+    __slots__ = ("_address", "_body", "_connections", "_head_bytes", "_heard_at", "_limits", "_timer")
+
+    def __init__(self, server: web.Server, connections: Connections, limits: Limits) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
+            auto_decompress=False,  # a small body must not become a large one; and upstreams get the bytes as they came
+            access_log=cast(Any, None),  # aiohttp's way to have none, which its annotation forgets
+        )
+        self._connections = connections
+        self._limits = limits
+        self._address: str | None = None  # None: not admitted
+        self._head_bytes = 0  # of a head that is not whole yet
+        self._body: StreamReader | None = None  # of the last request, while more of it is to come
+        self._heard_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        if not self._connections.admit(address):
+            _turn_away(cast(asyncio.Transport, transport))
+            return
+        self._address = address
+        super().connection_made(transport)
+        self._wait(self._limits.head_seconds, self._check_head)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_waiting()
+        if self._address is not None:
+            self._connections.leave(self._address)
+            self._address = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._upgraded:  # a WebSocket has its own framing and its own heartbeat
+            super().data_received(data)
+            return
+        heads = len(self._messages)
+        super().data_received(data)
+        if len(self._messages) > heads:
+            self._head_bytes = 0
+            self._body = self._messages[-1][1]
+            self._stop_waiting()
+            self._hear_body()
+        elif self._body is not None:
+            self._hear_body()
+        elif data:
+            self._hear_head(len(data))
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """What aiohttp calls for a head that it cannot parse, and for exceptions that passed every middleware."""
+        if not can_answer(request):
+            raise ConnectionError("too late for an answer")
+        if status == 400:
+            return answer(request, 431 if isinstance(exc, LineTooLong) else 400, "the request is malformed")
+        return answer_to(exc or TimeoutError(), request)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Instead of aiohttp's tracebacks, which anyone on the Internet could have it write by the thousand."""
+        error = kw.get("exc_info")
+        log.error("connection.crashed", error=type(error).__name__ if error else "NoAnswer")
+
+    def _hear_head(self, more_bytes: int) -> None:
+        self._head_bytes += more_bytes
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse(HEAD_TOO_LARGE)
+        elif self._timer is None:
+            self._wait(self._limits.head_seconds, self._check_head)
+
+    def _hear_body(self) -> None:
+        if self._body is None or self._body.is_eof():
+            self._body = None
+            self._stop_waiting()
+            return
+        self._heard_at = self._loop.time()
+        if self._timer is None:
+            self._wait(self._limits.body_idle_seconds, self._check_body)
+
+    def _check_head(self) -> None:
+        if self._is_busy():  # what was pipelined behind a request has time until that is answered
+            self._wait(self._limits.head_seconds, self._check_head)
+        elif self._head_bytes:
+            self._refuse(HEAD_TOO_SLOW)
+        else:
+            self.force_close()
+
+    def _check_body(self) -> None:
+        if self.transport is None or self._body is None:
+            return
+        if not self.transport.is_reading():  # the handler is the slow one
+            self._heard_at = self._loop.time()
+        left = self._heard_at + self._limits.body_idle_seconds - self._loop.time()
+        if left > 0:
+            self._wait(left, self._check_body)
+        else:
+            self._body.set_exception(BodyStalled())
+
+    def _refuse(self, answer: bytes) -> None:
+        if self.transport is not None and not self._is_busy():
+            self.transport.write(answer)
+        self.force_close()
+
+    def _is_busy(self) -> bool:
+        return self._request_in_progress or bool(self._messages)
+
+    def _wait(self, seconds: float, check: Callable[[], None]) -> None:
+        self._timer = self._loop.call_later(seconds, check)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _turn_away(transport: asyncio.Transport) -> None:
+    transport.set_protocol(asyncio.Protocol())  # nobody is there to be told of bytes or of the end
+    transport.write(BUSY)
+    transport.close()

@@ -1,0 +1,256 @@
+"""
+The HTTP server: an application on its listeners, from the first accepted connection to the last answer.
+
+Rule 1: a request that is not plain HTTP/1 for this server is refused before any handler sees it.
+Rule 2: `request.remote` and `request.scheme` are what the peer or a trusted proxy says; whoever wants them reads them there.
+Rule 3: stopping loses nothing that was accepted: the listeners close first, what comes on open connections is still
+        answered, and only what outlasts `drain_seconds` is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence, Sized
+from typing import Any
+
+import structlog
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+
+from daemon.addresses import Network, caller_address, is_trusted
+from daemon.connections import Connection, Connections, Limits
+from daemon.errors import answer, where
+from daemon.listeners import (
+    BACKLOG,
+    CannotListen,
+    inherited_sockets,
+    let_go_of_the_silent,
+    name_of,
+    open_sockets,
+    remove_file,
+)
+
+__all__ = ["CannotListen", "Limits", "serving"]
+
+log = structlog.get_logger()
+
+GRACE_SECONDS = 0.5  # for requests on connections that were accepted but not yet read when the listeners closed
+CANCEL_SECONDS = 1.0  # for a cancelled handler to end its answer honestly
+OWN_FILES = 40  # database, logs, listeners, the event loop
+QUIET_SECONDS = 60.0  # between two reports of one fault; out of files, asyncio 3.11 has a hundred a second (gh-151615)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: web.Application,
+    listen: Sequence[str],
+    limits: Limits,
+    *,
+    trusted_proxies: Sequence[Network] = (),
+    exempt: Collection[Network] = (),
+    drain_seconds: float = 3.0,
+) -> AsyncIterator[tuple[str, ...]]:
+    """
+    Serves `app` inside the block; the value is the bound addresses. Raises CannotListen.
+
+    `exempt` networks have no limit per address. They are asked at every new connection, so the set may grow.
+    """
+    connections = Connections(affordable(limits.connections), limits.connections_per_address, exempt, trusted_proxies)
+    with _reporting_faults():
+        async with _started(app) as server:
+            gate = Gate(server, trusted_proxies, limits.head_bytes)
+            async with (
+                gate.draining(connections, drain_seconds),
+                _listening(listen, limits.body_idle_seconds) as listeners,
+                _accepting(listeners, lambda: Connection(server, connections, limits)),
+            ):
+                names = tuple(name_of(listener) for listener in listeners)
+                log.info("server.started", listen=names)
+                yield names
+
+
+class Gate:
+    """Stands between aiohttp's protocol and the application, and knows which requests are running."""
+
+    def __init__(self, server: web.Server, trusted_proxies: Sequence[Network], head_bytes: int) -> None:
+        self._make, self._handle = server.request_factory, server.request_handler
+        server.request_factory, server.request_handler = self.make, self.handle
+        self._trusted_proxies = trusted_proxies
+        self._head_bytes = head_bytes
+        self._running: set[asyncio.Task[Any]] = set()
+        self._is_draining = False
+
+    def make(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        if self._is_draining:  # aiohttp then answers with Connection: close
+            message = message._replace(should_close=True)
+        request = self._make(message, payload, protocol, writer, task)
+        peer, headers = request.remote or "", request.headers
+        hops = headers.getall(hdrs.X_FORWARDED_FOR) if hdrs.X_FORWARDED_FOR in headers else ()
+        if (address := caller_address(peer, hops, self._trusted_proxies)) != peer:
+            request = request.clone(remote=address)
+        scheme = headers.get(hdrs.X_FORWARDED_PROTO)
+        if scheme in ("http", "https") and is_trusted(peer, self._trusted_proxies):
+            request = request.clone(scheme=scheme, remote=address)
+        return request
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if task := asyncio.current_task():
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        if fault := refusal(request, self._head_bytes):
+            return answer(request, *fault)
+        return await self._handle(request)
+
+    @contextlib.asynccontextmanager
+    async def draining(self, connections: Sized, seconds: float) -> AsyncIterator[None]:
+        """On the way out no request is running any more: each has ended, or was cancelled after `seconds`."""
+        try:
+            yield
+        finally:
+            self._is_draining = True
+            loop = asyncio.get_running_loop()
+            end = loop.time() + seconds
+            if connections:
+                await asyncio.sleep(min(GRACE_SECONDS, seconds))
+            while self._running and (left := end - loop.time()) > 0:
+                await asyncio.wait(self._running, timeout=left)
+            cancelled = tuple(self._running)
+            for task in cancelled:
+                task.cancel()
+            if cancelled:
+                await asyncio.wait(cancelled, timeout=CANCEL_SECONDS)
+            log.info("server.stopped", cancelled=len(cancelled))
+
+
+def refusal(request: web.BaseRequest, head_bytes: int) -> tuple[int, str] | None:
+    """Status and reason where a request that aiohttp's parser let pass is refused all the same."""
+    target, encodings = (
+        request.raw_path,
+        [value.lower() for value in request.headers.getall(hdrs.TRANSFER_ENCODING, ())],
+    )
+    if request.version not in (HttpVersion10, HttpVersion11):
+        return 505, "this server speaks HTTP/1.1"
+    if request.method == hdrs.METH_CONNECT:
+        return 405, "this server is no forward proxy"
+    if not target.startswith("/") and not (target == "*" and request.method == hdrs.METH_OPTIONS):
+        return 400, "the request target must be a path"
+    if not (target.isascii() and target.isprintable()) or "#" in target:
+        return 400, "the request target has characters that do not belong there"
+    # A body that another server in front may measure differently from us is how requests are smuggled.
+    if encodings and (
+        encodings != ["chunked"] or request.version == HttpVersion10 or hdrs.CONTENT_LENGTH in request.headers
+    ):
+        return 400, "the length of the request's body is in doubt"
+    if len(target) + sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > head_bytes:
+        return 431, "the request's head is too large"
+    return None
+
+
+class LoopFaults:
+    """An exception handler for the event loop: what fails and where, each fault once in QUIET_SECONDS."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._quiet_until: dict[tuple[str, str], float] = {}
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        # With an exception the message may hold the arguments of a callback, so it is left out.
+        kind = type(error).__name__ if error else str(context["message"])
+        place = where(error) if error else ""
+        now = self._clock()
+        if now < self._quiet_until.get((kind, place), now):
+            return
+        self._quiet_until[kind, place] = now + QUIET_SECONDS
+        code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+        log.error("loop.failed", error=kind, errno=code, where=place)
+
+
+def affordable(connections: int) -> int:
+    """
+    `connections`, or as many as this process may have files for: each may need a second one, upstream.
+
+    Raises the soft limit of open files where that is needed; 1,024 is what a shell and systemd start with.
+    """
+    if sys.platform == "win32":
+        return connections
+    import resource
+
+    needed = 2 * connections + OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < needed:
+        log.warning("connections.lowered", to=(soft - OWN_FILES) // 2, open_files=soft)
+    return max(1, min(connections, (soft - OWN_FILES) // 2))
+
+
+@contextlib.contextmanager
+def _reporting_faults() -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(LoopFaults(loop.time))
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(before)
+
+
+@contextlib.asynccontextmanager
+async def _listening(listen: Sequence[str], patience_seconds: float) -> AsyncIterator[list[socket.socket]]:
+    inherited = inherited_sockets(os.environ)
+    listeners = await open_sockets(listen, inherited)
+    own_names = [name_of(listener) for listener in listeners if listener not in inherited]
+    for listener in listeners:
+        let_go_of_the_silent(listener, patience_seconds)
+    try:
+        yield listeners
+    finally:
+        for name in own_names:
+            remove_file(name)
+        for listener in listeners:
+            listener.close()
+
+
+@contextlib.asynccontextmanager
+async def _started(app: web.Application) -> AsyncIterator[web.Server]:
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CANCEL_SECONDS)
+    try:
+        await runner.setup()
+        assert runner.server is not None  # noqa: S101 - what setup() is for
+        yield runner.server
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _accepting(
+    listeners: Sequence[socket.socket], connection: Callable[[], asyncio.BaseProtocol]
+) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(connection, sock=listener, backlog=BACKLOG) for listener in listeners]
+    try:
+        yield
+    finally:
+        # A connection that is accepted in the tick in which its server closes is dropped (CPython gh-109564). So accepting
+        # ends first, then what was accepted gets its tick. Windows's loop has no readers.
+        with contextlib.suppress(NotImplementedError):
+            for listener in listeners:
+                loop.remove_reader(listener)
+        await asyncio.sleep(0)
+        for server in servers:
+            server.close()
