@@ -15,7 +15,7 @@ demo: $(VENV)/run.stamp
 	@$(PY) -m daemon demo
 
 test: $(VENV)/test.stamp
-	@$(PY) -m pytest -m "not browser"
+	@$(PY) -m pytest --ignore=tests/browser
 
 check: $(VENV)/check.stamp lint types
 	@$(PY) -m pytest --cov --cov-report=term:skip-covered

@@ -1,0 +1,119 @@
+"""
+`posthouse demo`: the daemon as it is, between a scripted upstream and a played WeChat, on this machine alone.
+
+Rule 1: every secret is made for this one run; nothing is read from a config or the environment, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+import signal
+import tempfile
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from daemon import app, config
+from daemon.demo import scene
+from daemon.demo.envelope import Account, Mode
+from daemon.demo.page import DemoPage, Stage
+from daemon.demo.phone import Phones
+from daemon.demo.program import Program
+from daemon.demo.subscriber import WeChatSide
+from daemon.demo.upstream import ScriptedUpstream
+from daemon.secret import Sources
+
+PATH = "/wechat"
+THINK_SECONDS = 2.0
+
+
+def run(*, port: int, log_level: str, open_browser: bool = False, think_seconds: float = THINK_SECONDS) -> int:
+    """Serves until it is interrupted. The exit code. Raises what the daemon raises when it cannot start."""
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="posthouse-demo-") as folder:
+        asyncio.run(_play(port, Path(folder), open_browser, think_seconds))
+    return 0
+
+
+async def _play(port: int, folder: Path, open_browser: bool, think_seconds: float) -> None:
+    account = Account(
+        token=secrets.token_hex(16),
+        mode=Mode.SAFE,
+        app_id=f"wx{secrets.token_hex(8)}",
+        aes_key=_aes_key(),
+    )
+    token = f"ph-{secrets.token_hex(8)}"
+    page = DemoPage()
+    async with ScriptedUpstream(scene.script(think_seconds), organization=scene.organizations()) as upstream:
+        document = _document(port, upstream.base_url, account, token)
+        settings = config.parse(document, Sources({}, folder))
+        async with (
+            app.running(settings, extra_routes=page.routes) as application,
+            WeChatSide(f"{application.url}{PATH}", account) as side,
+            Phones(side) as phones,
+            Program(application.url, token) as program,
+        ):
+            ticket = application.operator.one_time_ticket
+            page.raise_curtain(Stage(phones, program, upstream, application.pool.snapshot, ticket))
+            _explain(application.url, ticket(), token)
+            if open_browser:
+                webbrowser.open(f"{application.url}/demo")
+            await _interrupted()
+
+
+def _document(port: int, base_url: str, account: Account, token: str) -> dict[str, Any]:
+    return {
+        "server": {"listen": [f"127.0.0.1:{port}"], "database": "sqlite:demo.db"},
+        "operator": {"password": secrets.token_hex(16)},
+        "upstreams": {"openai": {"base_url": base_url}},
+        "keys": [{"name": name, "secret": secret} for name, (secret, _) in scene.KEYS.items()],
+        "proxy": {"callers": [{"name": "demo", "token": token}]},
+        "bot": {
+            "model": scene.MODEL,
+            "accounts": [
+                {
+                    "id": account.id,
+                    "path": PATH,
+                    "token": account.token,
+                    "app_id": account.app_id,
+                    "encoding_aes_key": account.aes_key,
+                }
+            ],
+        },
+    }
+
+
+def _aes_key() -> str:
+    """43 letters and digits, as the console makes them."""
+    while not (key := base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")).isalnum():
+        pass
+    return key
+
+
+def _explain(url: str, ticket: str, token: str) -> None:
+    say = Console(highlight=False, soft_wrap=True).print
+    say(
+        "\n[bold]Posthouse · 驿站[/]: the real daemon, with a played WeChat and a scripted upstream. Nothing leaves here.\n"
+    )
+    say(f"  [bold]1.[/] Open this, and play a subscriber:   [bold cyan]{url}/demo[/]")
+    say(f"  [bold]2.[/] See how the keys are (works once):  {url}{ticket}")
+    say("  [bold]3.[/] Call the API as a program would:\n")
+    say(
+        f"     curl {url}/v1/chat/completions -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\\n"
+        f'       -d \'{{"model": "{scene.MODEL}", "messages": [{{"role": "user", "content": "Hello"}}]}}\'\n',
+        markup=False,
+    )
+    say("Ctrl-C ends it; nothing is left behind.\n")
+
+
+async def _interrupted() -> None:
+    """Until Ctrl-C or SIGTERM. Where a loop takes no signals (Windows), Ctrl-C cancels us instead."""
+    asked_to_stop = asyncio.Event()
+    with suppress(NotImplementedError):
+        for each in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(each, asked_to_stop.set)
+    await asked_to_stop.wait()

@@ -1,0 +1,68 @@
+"""
+The demo's cast: three keys, and a model that thinks as long as it is asked to. Pure.
+
+Rule 1: a question that names seconds ("8 秒", "20 s") is thought about for so many; any other for `think_seconds`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from daemon.demo.dialects import Asked
+from daemon.demo.refusals import Limited, Revoked
+from daemon.demo.steps import Answer, Step
+
+MODEL = "scripted-1"
+RETRY_AFTER = "25"  # seconds: long enough to watch the countdown, short enough to see the key come back
+LONGEST_SECONDS = 60.0
+# A name on the page, the secret that goes with it, and its organization.
+KEYS = {
+    "limited": ("sk-demo-limited", "org-demo-one"),
+    "well": ("sk-demo-well", "org-demo-two"),
+    "revoked": ("sk-demo-revoked", "org-demo-three"),
+}
+NAMES = {secret: name for name, (secret, _) in KEYS.items()}
+
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(?:秒|s\b|seconds?\b)", re.IGNORECASE)
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def script(think_seconds: float) -> dict[str, list[Step]]:
+    """The limited key is over its limit twice, answers once, and so on: whatever a visitor tries first, a 429 is met."""
+    answer = Answer(text=_text, think_seconds=_thinking(think_seconds), pieces=8, chunk_seconds=0.05)
+    turns: list[Step] = [Limited(RETRY_AFTER), Limited(RETRY_AFTER), answer] * 300
+    steps: dict[str, list[Step]] = {"limited": turns, "well": [answer], "revoked": [Revoked()]}
+    return {secret: steps[name] for name, (secret, _) in KEYS.items()}
+
+
+def organizations() -> dict[str, str]:
+    return dict(KEYS.values())
+
+
+def seconds_named(question: str) -> float | None:
+    named = _SECONDS.search(question)
+    return None if named is None else min(LONGEST_SECONDS, float(named[1]))
+
+
+def _thinking(default: float) -> Callable[[Asked], float]:
+    def seconds(asked: Asked) -> float:
+        named = seconds_named(asked.question)
+        return default if named is None else named
+
+    return seconds
+
+
+def _text(asked: Asked) -> str:
+    question, earlier = asked.question, max(0, (asked.messages - 1) // 2)
+    if _HAN.search(question):
+        return (
+            f"你问的是「{question}」。我是照剧本回答的模型，没有联网，也不花钱。\n"
+            "驿站的意思：骑手到站换马，信件留站待取。密钥就是马，回答就是信。\n"
+            f"随这个问题一起给我的，还有之前的 {earlier} 轮对话。"
+        )
+    return (
+        f"You asked: “{question}”. I am a scripted model: no network, no cost.\n"
+        "In a posthouse the rider changes horses and letters wait to be collected. Keys are the horses, answers the letters.\n"
+        f"Earlier rounds that came along with this question: {earlier}."
+    )

@@ -1,0 +1,124 @@
+// The demo's page: sends what the visitor does, and lays out what /demo/view.json says. All sentences are made by the server.
+"use strict";
+
+(() => {
+  const language = document.querySelector("main").dataset.language;
+  const [chat, lost, text] = ["chat", "lost", "text"].map((id) => document.getElementById(id));
+  const visitor = (sessionStorage.visitor ??= Array.from({ length: 12 }, () => Math.floor(Math.random() * 36).toString(36)).join(""));
+  const shown = new Map(); // what a place shows now, as JSON: unchanged places are left alone
+  let timer = 0;
+  let turn = 0;
+
+  const make = (tag, classes, ...children) => {
+    const element = document.createElement(tag);
+    if (classes) element.className = classes;
+    element.append(...children);
+    return element;
+  };
+  const lamp = (tone) => make("span", `lamp ${tone}`);
+
+  const post = async (what, body = {}) => {
+    const sent = fetch(`/demo/${what}?lang=${language}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ visitor, ...body }),
+    });
+    look(50);
+    await sent.catch(() => {}); // the next look says that the posthouse is lost
+    look(0);
+  };
+
+  const part = ({ text, content, id }) => {
+    if (content === undefined) return text;
+    const link = make("button", "", text);
+    link.type = "button";
+    link.addEventListener("click", () => post("tap", { content, id }));
+    return link;
+  };
+
+  const entry = ({ said, note, deliveries, reply, red_line }) => {
+    const element = make("div", "entry");
+    if (note) element.append(make("p", "note", note));
+    if (said) element.append(make("p", "bubble mine", said));
+    element.append(make("ul", "deliveries", ...deliveries.map(({ tone, text }) => make("li", "", lamp(tone), text))));
+    if (reply.length) element.append(make("p", "bubble theirs", ...reply.map(part)));
+    if (red_line) element.append(make("p", "red", red_line));
+    return element;
+  };
+
+  const showChat = (entries) => {
+    const wasAtEnd = chat.scrollHeight - chat.scrollTop - chat.clientHeight < 60;
+    document.getElementById("empty-chat").hidden = entries.length > 0;
+    let changed = false;
+    for (const each of entries) {
+      const id = `entry-${each.number}`;
+      const json = JSON.stringify(each);
+      if (shown.get(id) === json) continue;
+      const before = document.getElementById(id);
+      const now = entry(each);
+      now.id = id;
+      if (before) before.replaceWith(now);
+      else chat.append(now);
+      changed ||= !before || wasAtEnd;
+      shown.set(id, json);
+    }
+    if (changed) chat.scrollTop = chat.scrollHeight;
+  };
+
+  const showList = (id, items, build) => {
+    const json = JSON.stringify(items);
+    if (shown.get(id) === json) return;
+    shown.set(id, json);
+    const list = document.getElementById(id);
+    const empty = list.dataset.empty && make("li", "empty-line", list.dataset.empty);
+    list.replaceChildren(...(items.length ? items.map(build) : [empty].filter(Boolean)));
+  };
+
+  const key = ({ name, plays, tone, state, reason, left }) =>
+    make("li", tone, make("strong", "", name), make("span", "faint", plays), make("span", "tone", lamp(tone), state), make("span", "faint", reason), make("span", "left", left));
+  const tried = ({ key, tone, said }) => make("span", `tried ${tone}`, `${key} `, make("span", "tone", said));
+  const call = (each) =>
+    make("li", each.tone, make("p", "way", ...each.tried.map(tried), make("span", "result tone", each.result)), make("p", "words", each.words));
+  const seen = (each) =>
+    make("li", each.tone, make("span", "faint", each.time), make("span", "", each.caller), make("span", "", each.key), make("span", "tone", each.said));
+
+  const show = (view) => {
+    showChat(view.chat);
+    showList("keys", view.keys, key);
+    showList("calls", view.calls, call);
+    showList("seen", view.seen, seen);
+  };
+
+  const look = (wait) => {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const mine = ++turn;
+      try {
+        const answer = await fetch(`/demo/view.json?visitor=${visitor}&lang=${language}`);
+        if (!answer.ok) throw new Error(answer.status);
+        const view = await answer.json();
+        if (mine !== turn) return; // a later look is on its way
+        show(view);
+        lost.hidden = true;
+      } catch {
+        if (mine !== turn) return;
+        lost.hidden = false;
+      }
+      look(document.hidden ? 3000 : 400);
+    }, wait);
+  };
+
+  document.getElementById("quick").addEventListener("click", (event) => {
+    const words = event.target.dataset.say;
+    if (words) post("say", { text: words });
+  });
+  document.getElementById("compose").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (text.value.trim()) post("say", { text: text.value });
+    text.value = "";
+  });
+  document.getElementById("follow").addEventListener("click", () => post("follow"));
+  document.getElementById("call").addEventListener("click", () => post("call"));
+  document.addEventListener("visibilitychange", () => look(0));
+  look(0);
+})();

@@ -1,0 +1,60 @@
+"""The demo in a real Chromium: a visitor's two minutes, at a desk and on a phone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+
+Client = TestClient[web.Request, web.Application]
+Open = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def open_page(client: Client) -> AsyncIterator[Open]:
+    """What the browser complains about fails the test."""
+    from playwright.async_api import async_playwright  # only `make check` has it
+
+    complaints: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+        async def open_page(lang: str, **options: Any) -> Any:
+            page = await browser.new_page(**options)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda line: complaints.append(line.text))
+            await page.goto(str(client.make_url(f"/demo?lang={lang}")))
+            return page
+
+        yield open_page
+        await browser.close()
+    assert complaints == []
+
+
+async def test_a_visitor_asks_taps_follows_and_calls(open_page: Open) -> None:
+    page = await open_page("zh", viewport={"width": 1280, "height": 900})
+    await page.fill("#text", "你好")
+    await page.press("#text", "Enter")
+    await page.click("#chat .theirs button")
+    await page.get_by_text("第 e1 封").wait_for()
+    await page.click("#follow")
+    await page.get_by_text("你关注了这个公众号").wait_for()
+    await page.click("#call")
+    await page.locator("#calls").get_by_text("429 限流").wait_for()
+    await page.locator("#keys").get_by_text("0:24").wait_for()
+    assert await page.locator("#chat b").count() == 0  # <b> in a reply is text
+
+
+async def test_on_a_phone_nothing_reaches_beyond_the_edge(open_page: Open) -> None:
+    page = await open_page("en", viewport={"width": 390, "height": 844}, color_scheme="dark")
+    await page.click("#call")
+    await page.locator("#seen li").nth(1).wait_for()
+    assert await page.evaluate("document.documentElement.scrollWidth") == 390
