@@ -1,0 +1,167 @@
+"""
+An account's path on the developer server: WeChat's verification (GET) and its pushes (POST). Edge.
+
+Rule 1: whatever is wrong with a signature, an envelope or a body, the answer is the same 403 without a body; the reason is for
+        the log and the operator's page.
+Rule 2: a page counts as delivered only when the connection is still open after the write.
+Rule 3: a delivery without an answer ends by closing the connection, as if we had been slow: that WeChat delivers again then is
+        documented, what it does on an error status is not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import structlog
+from aiohttp import web
+
+from bot.wechat import codec
+from bot.wechat.gate import Gate, Refused
+from bot.wechat.hold import Timing
+from bot.wechat.push import Push
+from bot.wechat.visits import Visits
+
+log = structlog.get_logger()
+
+MAX_BODY_BYTES = 64 * 1024  # the longest text a subscriber can send is 2 KB; three times that in the compatible mode
+MAX_ATTEMPTS = 20
+CONTENT_TYPES = {"xml": "application/xml", "json": "application/json"}
+
+Kind = Literal["verification", "push"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`id` is the gh_… of the account, `path` its URL's, `app_id` its wx…, by which Cloud Run may name it."""
+
+    id: str
+    path: str
+    gate: Gate
+    visits: Visits
+    app_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A verification, or a push that was refused. `outcome` is "accepted" or the `gate.Why` of the refusal."""
+
+    at: float  # epoch seconds
+    kind: Kind
+    outcome: str
+
+
+class Webhook:
+    """One account's handlers. `random16` gives 16 bytes nobody can guess; `attempts` is the oldest first."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        clock: Callable[[], float],
+        random16: Callable[[], bytes],
+        vouch: Callable[[str], None] = lambda address: None,
+    ) -> None:
+        """`vouch` hears every address from which a push came whose signature is right."""
+        self._account = account
+        self._vouch = vouch
+        self._clock = clock
+        self._random16 = random16
+        self.attempts: deque[Attempt] = deque(maxlen=MAX_ATTEMPTS)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get(self._account.path, self.verify, allow_head=False),
+            web.post(self._account.path, self.push),
+        ]
+
+    async def verify(self, request: web.Request) -> web.StreamResponse:
+        try:
+            echo = self._account.gate.echo(request.query.items(), self._clock())
+        except Refused as refused:
+            return self._refuse(request, "verification", refused)
+        self.attempts.append(Attempt(self._clock(), "verification", "accepted"))
+        log.info("account.verified", account=self._account.id)
+        # Whoever knows the token chose these words, so a browser must not take them for a page.
+        return web.Response(text=echo, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
+
+    async def push(self, request: web.Request) -> web.StreamResponse:
+        body = await read_body(request)
+        if body is None:
+            log.warning("push.refused", account=self._account.id, reason="too_large", address=request.remote)
+            return too_large()
+        try:
+            admitted = self._account.gate.admit(request.query.items(), body, self._clock())
+        except Refused as refused:
+            return self._refuse(request, "push", refused)
+        self._vouch(request.remote or "")
+
+        def seal(reply: bytes) -> bytes:
+            return self._account.gate.close(admitted, reply, now=int(self._clock()), random16=self._random16())
+
+        return await answer(request, admitted.push, self._account, clock=self._clock, seal=seal)
+
+    def _refuse(self, request: web.Request, kind: Kind, refused: Refused) -> web.Response:
+        self.attempts.append(Attempt(self._clock(), kind, refused.reason))
+        reason = refused.reason.value
+        log.warning("push.refused", account=self._account.id, kind=kind, reason=reason, address=request.remote)
+        return forbidden()
+
+
+def forbidden() -> web.Response:
+    return web.Response(status=403)
+
+
+def too_large() -> web.Response:
+    refusal = web.Response(status=413, text="too large")
+    refusal.force_close()  # what is left of the body is nobody's to read
+    return refusal
+
+
+async def read_body(request: web.Request) -> bytes | None:
+    """None when it is larger than any push."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        return None
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+async def answer(
+    request: web.Request,
+    push: Push,
+    account: Account,
+    *,
+    clock: Callable[[], float],
+    timing: Timing | None = None,
+    seal: Callable[[bytes], bytes] = bytes,
+) -> web.StreamResponse:
+    """Deliver `push`, which is known to be WeChat's, and write what it gets, `seal`ed, in the form it came in."""
+    # The operator's name for the account is the one that counts; the reply bears the one that WeChat used.
+    visiting = replace(push, account=account.id)
+    page = await account.visits.deliver(visiting, timing)
+    if page is None:
+        return _hang_up(request)
+    body = seal(codec.text_reply(push, page.words, now=int(clock())) if page.words else codec.SUCCESS)
+    response = web.StreamResponse()
+    response.content_type = CONTENT_TYPES[push.form] if page.words else "text/plain"
+    response.content_length = len(body)
+    with suppress(ConnectionError):  # WeChat left between the answer and the write
+        await response.prepare(request)
+        await response.write(body)
+        await response.write_eof()
+        if request.transport is not None and not request.transport.is_closing():
+            account.visits.written(visiting, page)
+    return response
+
+
+def _hang_up(request: web.Request) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response(status=503)  # is not sent any more: aiohttp drops it with the connection
