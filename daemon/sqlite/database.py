@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,13 +158,12 @@ class Database:
                 write.settle(DatabaseUnavailable("the database was closed before the write was done"))
 
     async def _commit(self, batch: list[_Write]) -> None:
+        outcomes: Sequence[list[Rows] | Exception]
         try:
-            await self._run("BEGIN IMMEDIATE")
-            outcomes = [await self._attempt(write) for write in batch]
-            await self._run("COMMIT")
+            # aiosqlite's public methods go to its thread once for each statement, and every time a busy event loop lets that
+            # thread wait for the interpreter: a thousand questions in a second then take a second longer (bench/).
+            outcomes = await self._writing._execute(_transact, self._writing._conn, batch)  # type: ignore[no-untyped-call]
         except sqlite3.Error as error:
-            with suppress(sqlite3.Error):
-                await self._writing.rollback()  # does nothing where SQLite has rolled back by itself
             outcomes = [DatabaseUnavailable(str(error)) for _ in batch]
         erased = []
         for write, outcome in zip(batch, outcomes, strict=True):
@@ -177,24 +176,6 @@ class Database:
             await self._erase_residue()
         for write, outcome in erased:
             write.settle(outcome)
-
-    async def _attempt(self, write: _Write) -> list[Rows] | Exception:
-        """Its rows, or why this write alone is undone. Raises sqlite3.Error when the transaction is lost."""
-        is_compound = len(write.statements) > 1  # a single statement that fails is undone by SQLite itself
-        try:
-            if is_compound:
-                await self._run("SAVEPOINT attempt")
-            rows = [list(await self._writing.execute_fetchall(*statement)) for statement in write.statements]
-            if is_compound:
-                await self._run("RELEASE attempt")
-        except (sqlite3.Error, *_UNBINDABLE) as error:
-            if not self._writing.in_transaction:  # disk full and I/O errors may end it
-                raise
-            if is_compound:
-                await self._run("ROLLBACK TO attempt")
-                await self._run("RELEASE attempt")
-            return DatabaseUnavailable(str(error)) if isinstance(error, sqlite3.Error) else error
-        return rows
 
     async def _erase_residue(self) -> None:
         """
@@ -210,6 +191,38 @@ class Database:
             reason = str(error)
         if self._has_residue:
             log.warning("database.erasure_postponed", reason=reason)
+
+
+def _transact(connection: sqlite3.Connection, batch: Sequence[_Write]) -> list[list[Rows] | Exception]:
+    """In the connection's thread: the outcome of each write. Raises sqlite3.Error when the transaction is lost."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [_attempt(connection, write.statements) for write in batch]
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        with suppress(sqlite3.Error):
+            connection.rollback()  # does nothing where SQLite has rolled back by itself
+        raise
+    return outcomes
+
+
+def _attempt(connection: sqlite3.Connection, statements: Sequence[Statement]) -> list[Rows] | Exception:
+    """The rows of one write, or why it alone is undone. Raises sqlite3.Error when the transaction is lost."""
+    is_compound = len(statements) > 1  # a single statement that fails is undone by SQLite itself
+    try:
+        if is_compound:
+            connection.execute("SAVEPOINT attempt")
+        rows = [connection.execute(*statement).fetchall() for statement in statements]
+        if is_compound:
+            connection.execute("RELEASE attempt")
+    except (sqlite3.Error, *_UNBINDABLE) as error:
+        if not connection.in_transaction:  # disk full and I/O errors may end it
+            raise
+        if is_compound:
+            connection.execute("ROLLBACK TO attempt")
+            connection.execute("RELEASE attempt")
+        return DatabaseUnavailable(str(error)) if isinstance(error, sqlite3.Error) else error
+    return rows
 
 
 @asynccontextmanager
