@@ -1,0 +1,72 @@
+"""How much later a caller has the first event of a stream because something stands between it and the upstream."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from bench.caller import Streamed, stream_steadily
+from bench.report import Claim, Figure
+from bench.samples import median, quantile
+from bench.stage import Stage
+
+ROUNDS = 5
+COUNT, PER_SECOND = 200, 100.0  # requests of a round, and how many of them in a second
+TARGET = 1000.0  # microseconds
+
+HOW = f"""One request at a time, {PER_SECOND:.0f} a second, on one connection; {ROUNDS} interleaved rounds of
+{COUNT} for each. Every event of the stream carries the moment at which the upstream wrote it. *Added* is the
+time from the request to the first event, less the same without anything in between: p50 and p99 are of all
+requests. *Upstream to caller* is from the upstream's write to the event's arrival, for the first event and for
+those after it."""
+
+
+async def measure(stage: Stage) -> Figure:
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(stage.upstream())
+        targets = [upstream, await stack.enter_async_context(stage.posthouse(upstream))]
+        if nginx := stage.nginx(upstream):
+            targets.append(await stack.enter_async_context(nginx))
+        streams: dict[str, list[Streamed]] = {target.name: [] for target in targets}
+        for target in targets:
+            await stream_steadily(target.port, count=COUNT // 4, per_second=PER_SECOND)
+        for _ in range(ROUNDS):
+            for target in targets:
+                streams[target.name].append(await stream_steadily(target.port, count=COUNT, per_second=PER_SECOND))
+
+    def first(name: str, share: float) -> float:
+        return quantile([value for round_ in streams[name] for value in round_.first], share)
+
+    def added(name: str, share: float) -> float:
+        return first(name, share) - first("upstream", share)
+
+    def row(name: str) -> tuple[str, ...]:
+        first_delay = [value for round_ in streams[name] for value in round_.first_delay]
+        later_delay = [value for round_ in streams[name] for value in round_.later_delay]
+        is_direct = name == "upstream"
+        return (
+            "direct" if is_direct else name,
+            f"{first(name, 0.5):,.0f} / {first(name, 0.99):,.0f}",
+            "" if is_direct else f"{added(name, 0.5):,.0f} / {added(name, 0.99):,.0f}",
+            f"{median(first_delay):,.0f} / {quantile(first_delay, 0.99):,.0f}",
+            f"{median(later_delay):,.0f} / {quantile(later_delay, 0.99):,.0f}",
+        )
+
+    rows = [row(target.name) for target in targets]
+    if not nginx:
+        rows.append(("nginx", "not installed", "", "", ""))
+    out = [value for round_ in streams["posthouse"] for value in round_.first_delay]
+    in_time = sum(value <= TARGET for value in out) / len(out)
+    return Figure(
+        "First byte of a stream",
+        HOW,
+        ("µs, p50 / p99", "request to first event", "added", "upstream to caller, first event", "later events"),
+        tuple(rows),
+        (
+            Claim(
+                "first event out after the upstream's, at low load",
+                "within 1 ms (p50)",
+                f"p50 {median(out) / 1e3:.2f} ms, p99 {quantile(out, 0.99) / 1e3:.2f} ms; {in_time:.1%} within 1 ms",
+                median(out) <= TARGET,
+            ),
+        ),
+    )
