@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from aiohttp import web
 
@@ -24,7 +25,7 @@ from bot.wechat.cloudrun import CloudRun
 from bot.wechat.visits import Visits
 from bot.wechat.webhook import Account, Webhook
 from daemon import wiring
-from daemon.addresses import Network
+from daemon.addresses import Network, parsed
 from daemon.config import secrets as secrets_of
 from daemon.errors import error_middleware
 from daemon.jobs import Flush, Job
@@ -36,16 +37,26 @@ from daemon.schema import Settings
 from daemon.secret import Secret
 from daemon.server import serving
 from daemon.session import upstream_session
+from daemon.sqlite.affinity import SqliteAffinityLedger
 from daemon.sqlite.database import Database
 from daemon.sqlite.ledger import SqliteLedger
 from daemon.sqlite.store import SqliteStore
+from daemon.sqlite.usage import SqliteUsage
+from proxy.affinity import Affinity
+from proxy.allowance import Allowances
 from proxy.chat import Chat, EmptyAnswer, TornAnswer
 from proxy.checks import check_due
 from proxy.forward import Gateway
 from proxy.keypool import KeyPool
+from proxy.line import Line
 from proxy.refusal import Refusal
+from proxy.soft_affinity import SoftAffinity
+from proxy.upstream import Road
+from proxy.usage_book import Days, UsageBook
+from proxy.witness import Witnesses
 
 CHECK_SECONDS = 1.0  # how late a free check may be
+MOST_VERIFIED = 1_000  # addresses of WeChat's servers, which have no limit of connections; it has some hundred
 EXPIRY_SECONDS = 3600.0  # between two looks for answers older than `bot.keep_days`
 
 
@@ -69,6 +80,11 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Everything there is, inside the block. Raises CannotListen and DatabaseRefused."""
     verified: set[Network] = set()
+
+    def vouch(address: str) -> None:
+        if len(verified) < MOST_VERIFIED and parsed(address):
+            verified.add(ip_network(address))
+
     async with contextlib.AsyncExitStack() as ladder:
         database = await ladder.enter_async_context(Database(settings.server.database))
         store, ledger = SqliteStore(database), SqliteLedger(database)
@@ -77,17 +93,45 @@ async def running(
         keys = wiring.keys(settings, install_secret)
         hidden = [secret.reveal() for secret in secrets_of(settings)]
         flush = Flush("key health", lambda: ledger.save(pool.health(wall=time.time())))
-        pool = KeyPool(keys, clock=time.monotonic, jitter=random.random, on_change=flush.wake)
+        line = Line()
+        pool = KeyPool(keys, clock=time.monotonic, jitter=random.random, on_change=flush.wake, on_room=line.kick)
         pool.restore(await ledger.load(), wall=time.time())
 
+        async def save_usage() -> None:
+            used = book.unsaved()
+            await usage.add(used)
+            book.saved(used)
+
+        usage, days = SqliteUsage(database), Days(settings.server.timezone, time.time)
+        flush_usage = Flush("usage", save_usage)
+        book = UsageBook(wiring.model_names(settings), days, on_change=flush_usage.wake)
+        book.restore(await usage.load(days.today()))
+        allowances = Allowances(
+            clock=time.monotonic, tokens_today=book.spent_today, seconds_left_today=days.seconds_left
+        )
+
+        async def save_objects() -> None:
+            made = affinity.unsaved()
+            await objects.save(made)
+            affinity.saved(made)
+
+        objects, flush_objects = SqliteAffinityLedger(database), Flush("affinity", save_objects)
+        affinity = Affinity(on_change=flush_objects.wake)
+        affinity.restore(await objects.load())
+        soft = SoftAffinity(secrets.token_bytes(16))
+        witnesses = Witnesses(book, affinity, soft, time.monotonic, time.time)
+
         session = await ladder.enter_async_context(upstream_session())
+        road = Road(line, session)
         chat = Chat(
             pool,
-            session,
+            road,
+            book,
             wiring.chat_parameters(settings),
             clock=time.monotonic,
             jitter=random.random,
             new_id=_new_id,
+            queue_seconds=settings.bot.queue_seconds,
             secrets=hidden,
         )
         models = wiring.model_and_prompt(settings)
@@ -119,6 +163,8 @@ async def running(
         await ladder.enter_async_context(
             jobs_running(
                 flush,
+                flush_usage,
+                flush_objects,
                 Job("free checks", lambda: check_due(pool, session), CHECK_SECONDS),
                 Job("expiry", forget_the_old, EXPIRY_SECONDS),
             )
@@ -140,8 +186,10 @@ async def running(
         gateway = Gateway(
             pool,
             wiring.callers(settings),
-            session,
+            road,
             wiring.gateway(settings),
+            allowances=allowances,
+            witnesses=witnesses,
             secrets=hidden,
             wall_clock=time.time,
             jitter=random.random,
@@ -152,7 +200,8 @@ async def running(
         setup_templates(app, assets)
         app.add_routes([*gateway.routes(), *operator.routes(), *extra_routes()])
         for account in accounts:
-            app.add_routes(Webhook(account, clock=time.time, random16=lambda: secrets.token_bytes(16)).routes())
+            webhook = Webhook(account, clock=time.time, random16=lambda: secrets.token_bytes(16), vouch=vouch)
+            app.add_routes(webhook.routes())
         if settings.bot.cloudrun.enabled:
             secret = _revealed(settings.bot.cloudrun.secret) or ""
             timing = wiring.cloudrun_timing(settings)

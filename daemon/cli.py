@@ -198,6 +198,19 @@ def pending(named: Path | None, as_json: bool, limit: int) -> None:
     _print(pending_rows(exchanges, time.time(), show_words=seen.show_words), as_json=as_json)
 
 
+@posthouse.command()
+@config_option
+@json_option
+@click.option("--days", type=click.IntRange(1, 10_000), default=7, show_default=True, help="Days with any use.")
+def usage(named: Path | None, as_json: bool, days: int) -> None:
+    """Tokens used, by day, caller, key and model, newest day first."""
+    from daemon import config
+    from daemon.listing import usage_rows
+    from daemon.sqlite.reader import read_usage
+
+    _print(usage_rows(read_usage(config.glance(config.find(named)).database, days=days)), as_json=as_json)
+
+
 def _settings(named: Path | None) -> tuple[Path | None, Settings]:
     from daemon import config, environment
 

@@ -1,5 +1,5 @@
 """
-What `posthouse keys` and `posthouse pending` print, as rows of a table or as JSON. Pure.
+What `posthouse keys`, `posthouse pending` and `posthouse usage` print, as rows of a table or as JSON. Pure.
 
 Rule 1: the rows are made from the daemon's copy of its state, so they know what it knew a second ago.
 Rule 2: subscribers are masked, and their words cut, as on the status page.
@@ -8,11 +8,13 @@ Rule 2: subscribers are masked, and their words cut, as on the status page.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from bot.exchange import Exchange
 from daemon.operator.context import excerpt, masked
 from proxy.ledger import CellRecord, Health, KeyRecord
+from proxy.usage_ledger import Usage
 
 Row = dict[str, Any]
 
@@ -33,6 +35,10 @@ def pending_rows(exchanges: Sequence[Exchange], now: float, *, show_words: bool)
         }
         for exchange in exchanges
     ]
+
+
+def usage_rows(used: Sequence[Usage]) -> list[Row]:
+    return [asdict(usage) for usage in used]
 
 
 def _key_row(key: KeyRecord, cells: Sequence[CellRecord], now: float) -> Row:

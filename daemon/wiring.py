@@ -75,10 +75,22 @@ def callers(settings: Settings) -> Callers:
                 table.token,
                 models=tuple(table.models),
                 expires_at=datetime.combine(table.expires, time(), zone).timestamp() if table.expires else None,
+                requests_per_minute=table.requests_per_minute,
+                tokens_per_day=table.tokens_per_day,
+                max_concurrency=table.max_concurrency,
+                see_all=table.see_all,
             )
             for table in settings.proxy.callers
         ]
     )
+
+
+def model_names(settings: Settings) -> frozenset[str]:
+    """The models that the configuration names; those that only match a pattern are not among them."""
+    names = {settings.bot.model, *(account.model for account in settings.bot.accounts)}
+    names.update(settings.models, (alias.use for alias in settings.models.values()))
+    names.update(*(key.models for key in settings.keys), *(caller.models for caller in settings.proxy.callers))
+    return frozenset(name for name in names if name and not set(name) & set("*?["))
 
 
 def gateway(settings: Settings) -> GatewaySettings:
@@ -86,6 +98,7 @@ def gateway(settings: Settings) -> GatewaySettings:
         deny=tuple(settings.proxy.deny),
         replay_bytes=settings.proxy.replay_bytes,
         max_body_bytes=settings.proxy.max_body_bytes,
+        queue_seconds=settings.proxy.queue_seconds,
         passthrough=settings.proxy.passthrough,
         first_upstream=next(iter(upstreams(settings).values()), None),
     )

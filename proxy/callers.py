@@ -18,12 +18,16 @@ from proxy.refusal import invalid_api_key, model_not_allowed
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`digest` is the SHA-256 of the token; `expires_at` epoch seconds, None = never."""
+    """`digest` is the SHA-256 of the token; `expires_at` epoch seconds, None = never. Of the limits, 0 = no limit."""
 
     name: str
     digest: bytes = field(repr=False)
     models: tuple[str, ...] = ("*",)
     expires_at: float | None = None
+    requests_per_minute: int = 0
+    tokens_per_day: int = 0
+    max_concurrency: int = 0
+    see_all: bool = False  # whether it may reach what other callers made
 
     @property
     def may_use_any_model(self) -> bool:
@@ -51,6 +55,10 @@ def token_of(headers: Sequence[tuple[str, str]]) -> str | None:
 class Callers:
     def __init__(self, callers: Sequence[Caller]) -> None:
         self._callers = tuple(callers)
+
+    @property
+    def are_several(self) -> bool:
+        return len(self._callers) > 1
 
     def caller_of(self, token: str | None, *, now: float) -> Caller | None:
         """Whose token it is, None where it is nobody's. Raises a Refusal where it has expired."""

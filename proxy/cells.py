@@ -4,7 +4,7 @@ Cooldowns: independent deadlines, each of which keeps some keys from being chose
 Rule 1: a deadline only ever moves later; it ends by a success that proves it over, never by being forgotten.
 Rule 2: after its deadline a cell is half-open: one request tries (the probe), the others wait for what becomes of it.
 Rule 3: a success ends a cell only if its request was sent after the cell was made: a late success proves nothing.
-Rule 4: of cells that hold for one (key, model), at most 1,000 are kept; the oldest go first.
+Rule 4: of each kind of cell that names a model, at most 1,000 are kept; the oldest go first.
 
 A cell is named by its kind and what it belongs to:
   ("key", KEY) · ("key-model", KEY, MODEL) · ("organization", ORG) · ("organization-model", ORG, MODEL) ·
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 Name = tuple[str, ...]
-MOST_KEY_MODEL_CELLS = 1_000  # a caller may invent model names; each refusal by a key makes one
+MOST_MODEL_CELLS = 1_000  # a caller may invent model names; each refusal by a key makes one
 
 
 @dataclass(slots=True)
@@ -47,13 +47,12 @@ class Cells:
         return self._cells.get(name)
 
     def hold(self, name: Name, cell: Cell) -> Cell:
-        """Make the cell, or move it later. What tried it has failed, so the next probe waits for the new deadline."""
+        """Make the cell, or move it later. A probe in flight stays the only one, even when a late refusal moves it."""
         known = self._cells.get(name)
         if known is None:
             self._cells[name] = cell
             self._bound(name)
             return cell
-        known.probe = 0
         if cell.until > known.until:
             known.until, known.rule, known.reason, known.holder = cell.until, cell.rule, cell.reason, cell.holder
         known.since, known.strikes = max(known.since, cell.since), max(known.strikes, cell.strikes)
@@ -82,8 +81,8 @@ class Cells:
         return self._cells.pop(name) if cell and sent_at > cell.since else None
 
     def _bound(self, name: Name) -> None:
-        if name[0] != "key-model":
+        if not name[0].endswith("-model"):
             return
-        kept = [known for known in self._cells if known[0] == "key-model"]
-        for known in kept[: max(0, len(kept) - MOST_KEY_MODEL_CELLS)]:
+        kept = [known for known in self._cells if known[0] == name[0]]
+        for known in kept[: max(0, len(kept) - MOST_MODEL_CELLS)]:
             del self._cells[known]

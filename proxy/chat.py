@@ -16,15 +16,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import ClientSession
-
 from proxy.command import Begin, Call, Cut, End
 from proxy.errand import Errand
 from proxy.keypool import KeyPool
 from proxy.refusal import Refusal
 from proxy.sse import data_of
 from proxy.target import Target
-from proxy.upstream import drive
+from proxy.upstream import Road, drive
+from proxy.usage_book import UsageBook
 
 CHAT = Target("/v1/chat/completions")
 INSTEAD: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
@@ -49,11 +48,13 @@ class Chat:
     """`parameters` go with every request where they are set: temperature, max_tokens."""
 
     pool: KeyPool
-    session: ClientSession
+    road: Road
+    book: UsageBook
     parameters: Mapping[str, Any]
     clock: Callable[[], float]
     jitter: Callable[[], float]
     new_id: Callable[[], str]
+    queue_seconds: float = 0.0
     secrets: Sequence[str] = field(default=(), repr=False)
     _refused: dict[str, set[str]] = field(default_factory=dict)
 
@@ -86,27 +87,39 @@ class Chat:
             ("Accept-Encoding", "identity"),
             ("User-Agent", "posthouse"),
         ]
-        call = Call(self.new_id(), "POST", CHAT, headers, model=model, use="bot", caller="bot")
+        call = Call(
+            id=self.new_id(),
+            method="POST",
+            target=CHAT,
+            headers=headers,
+            model=model,
+            use="bot",
+            caller="bot",
+            queue_seconds=self.queue_seconds,
+        )
         errand = Errand(call, self.pool, clock=self.clock, jitter=self.jitter, secrets=self.secrets)
         reading = _Reading()
-        async with aclosing(drive(errand, self.session, body)) as parts:
-            async for part in parts:
-                match part:
-                    case Refusal():
-                        raise part
-                    case Begin(status, _, data, is_whole) if is_whole and status >= 400:
-                        raise _refusal(status, data, known=payload.keys() - NEEDED)
-                    case Begin():
-                        reading.is_stream = _is_stream(part)
-                        words = reading.feed(part.data)
-                    case bytes():
-                        words = reading.feed(part)
-                    case Cut():
-                        raise TornAnswer
-                    case End():
-                        words = reading.rest()
-                if words:
-                    yield words
+        with self.book.watching(errand, body) as watch:
+            async with aclosing(drive(errand, self.road, body)) as parts:
+                async for part in parts:
+                    match part:
+                        case Refusal():
+                            raise part
+                        case Begin(status, _, data, is_whole) if is_whole and status >= 400:
+                            raise _refusal(status, data, known=payload.keys() - NEEDED)
+                        case Begin():
+                            watch.begin(part)
+                            reading.is_stream = _is_stream(part)
+                            words = reading.feed(part.data)
+                        case bytes():
+                            watch.feed(part)
+                            words = reading.feed(part)
+                        case Cut():
+                            raise TornAnswer
+                        case End():
+                            words = reading.rest()
+                    if words:
+                        yield words
         if not reading.has_words:
             raise EmptyAnswer(reading.finish_reason)
 

@@ -27,6 +27,19 @@ class Call:
     caller: str = ""
     can_replay: bool = True
     is_client_retry: bool = False
+    queue_seconds: float = 0.0  # how long it may wait in line for a key
+    only: str = ""  # as in `Want`
+    preferred: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No key is free, but one will be within the time the request has: stand in line, then `begin()` again, or `give_up()`.
+
+    `seconds` is until the soonest key is back, None where that depends on other requests.
+    """
+
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +89,5 @@ class Cut:
     data: bytes = b""
 
 
-Command = Send | ReadError | Hold | Begin | Forward | End | Cut | Refusal
+Command = Wait | Send | ReadError | Hold | Begin | Forward | End | Cut | Refusal
 READ_ERROR, FORWARD, END = ReadError(), Forward(), End()

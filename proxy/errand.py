@@ -1,23 +1,24 @@
 """
 One request's life: events in, commands out. Pure; whoever drives it does the I/O and decides nothing.
 
-Rule 1: before the first byte has gone to the caller a refusal may send the request again, by `MORE`; after it, never.
-Rule 2: at most four attempts, two when the client says it is already retrying; never the same key twice, unless the request
-        did not reach it (`connect`) or asks for nothing but reading (GET, HEAD).
-Rule 3: a POST whose outcome is unknown is never sent twice.
-Rule 4: the first event of a stream is held until it is whole, up to 64 KiB or 2 s after a first comment: an error there still
+Rule 1: before the first byte has gone to the caller a refusal may send the request again, by `attempts`; after it, never.
+Rule 2: where no key is free but one soon is, the request waits in line; once it has been sent, it waits no more.
+Rule 3: the first event of a stream is held until it is whole, up to 64 KiB or 2 s after a first comment: an error there still
         rotates.
-Rule 5: a stream that ends without its terminal is never ended as if it were whole; a body of another kind is cut off.
-Rule 6: every lease is settled once and released once, whichever way the request ends.
+Rule 4: a stream that ends without its terminal is never ended as if it were whole; a body of another kind is cut off.
+Rule 5: every lease is settled once and released once, whichever way the request ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from proxy.command import END, FORWARD, READ_ERROR, Begin, Call, Command, Cut, Hold, Send
+from proxy.attempts import Attempts
+from proxy.command import END, FORWARD, READ_ERROR, Begin, Call, Command, Cut, Hold, Send, Wait
 from proxy.headers import Pairs, passable_down, redacted
+from proxy.key import Key
 from proxy.lease import Change, Keys, Lease, NoKeyAvailable, Want
 from proxy.refusal import Refusal, no_key_available, rate_limited, upstream_outcome_unknown, upstream_unreachable
 from proxy.sse import KIND_OF_PATH, Kind, StreamWatch, first_data, truncation
@@ -26,26 +27,9 @@ from proxy.verdict import Answer, Rule, Verdict, judge, judge_event
 HELD_BYTES = 65_536
 HELD_SECONDS = 2.0  # after a first comment line; vendors send ": keep-alive" for minutes
 SOON = 1.0  # seconds; where the attempts are used up, but not the keys
-MOST_ATTEMPTS = 4
-MOST_ATTEMPTS_OF_RETRIES = 2
-
-# How many more attempts a rule allows within one request.
-MORE: Mapping[Rule, int] = {
-    Rule.RATE: MOST_ATTEMPTS,
-    Rule.QUOTA: MOST_ATTEMPTS,
-    Rule.AUTH: MOST_ATTEMPTS,
-    Rule.DEAD: MOST_ATTEMPTS,
-    Rule.ADDRESS: MOST_ATTEMPTS,
-    Rule.MODEL: 2,
-    Rule.TOO_LARGE: 1,
-    Rule.SLOW_DOWN: 1,
-    Rule.OVERLOAD: 1,
-    Rule.SERVER: 1,
-    Rule.CONNECT: 1,
-}
+_COMMENT = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n]):")
 # What the caller hears of these is the pool's to say: the upstream's words are about one key.
 ABOUT_A_KEY = frozenset({Rule.RATE, Rule.QUOTA, Rule.AUTH, Rule.DEAD, Rule.ADDRESS})
-READING = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +56,8 @@ class Errand:
         self._keys, self._clock, self._jitter = keys, clock, jitter
         self._secrets, self._is_own_key = secrets, is_own_key
         self._lease: Lease | None = None
-        self._tried: set[str] = set()
-        self._more = MOST_ATTEMPTS_OF_RETRIES if call.is_client_retry else MOST_ATTEMPTS
-        self._rule_left: dict[Rule, int] = dict(MORE)
+        self._wait_until: float | None = None
+        self._tries = Attempts(call.method, is_client_retry=call.is_client_retry)
         self._needs_tokens = 0
         self._status, self._headers = 0, {}  # type: int, dict[str, str]
         self._raw_headers: Pairs = []
@@ -83,11 +66,16 @@ class Errand:
         self._watch: StreamWatch | None = None
         self._has_begun = False
         self.attempts: list[Attempt] = []
+        self.served_by: Key | None = None  # whose success the caller gets
         self._changes: list[Change] = []
 
     @property
     def kind(self) -> Kind:
         return KIND_OF_PATH.get(self.call.target.path.rstrip("/"), Kind.OPEN)
+
+    @property
+    def want(self) -> Want:
+        return Want(self.call.use, self.call.model, self._needs_tokens, self.call.only, self.call.preferred)
 
     @property
     def now(self) -> float:
@@ -102,10 +90,16 @@ class Errand:
     # --- events
 
     def begin(self) -> Command:
+        """The first attempt, now or, told again, after a wait."""
         try:
             return self._next()
         except NoKeyAvailable as none:
-            return no_key_available(none)
+            return Wait(none.retry_after_seconds) if self._may_wait(none) else no_key_available(none)
+
+    def give_up(self) -> Command:
+        """It has waited for as long as it may, or the line has no place: whatever there is now."""
+        self._wait_until = self._clock()
+        return self.begin()
 
     def head(self, status: int, headers: Sequence[tuple[str, str]]) -> Command:
         """The head of the answer is here."""
@@ -139,10 +133,11 @@ class Errand:
             verdict = judge_event(self._status, self._headers, event)
             if verdict is None:
                 return self._deliver(held)
-            return self._refused(verdict, Begin(self._status, self._down(), held), is_stream=True)
+            hidden = redacted(held, self._secrets)
+            return self._refused(verdict, Begin(self._status, self._down(), hidden), is_stream=True)
         if len(held) > HELD_BYTES:
             return self._deliver(held)
-        if self._hold_until is None and held.lstrip(b"\r\n\xef\xbb\xbf").startswith(b":"):
+        if self._hold_until is None and _COMMENT.search(held):
             self._hold_until = self._clock() + HELD_SECONDS
         return Hold(self._hold_until)
 
@@ -151,13 +146,8 @@ class Errand:
 
     def end(self) -> Command:
         """The body ended as its framing promised."""
-        if self._held is not None and self.kind is not Kind.OPEN:
-            return self._refused(Verdict(Rule.UNKNOWN, "a stream without an event"), self._unknown())
         if self._held is not None:
-            begin = Begin(self._status, self._down(), bytes(self._held), is_whole=True)
-            self._settle(judge(Answer(self._status, self._headers)))
-            self._let_go()
-            return begin
+            return self._end_held(bytes(self._held))
         self._let_go()
         return END if self._watch is None or self._watch.is_complete_at_end() else self._cut()
 
@@ -180,10 +170,20 @@ class Errand:
     # --- decisions
 
     def _next(self, pause_seconds: float = 0.0) -> Send:
-        want = Want(self.call.use, self.call.model, self._needs_tokens)
-        self._lease = self._keys.lease(want, avoiding=self._tried)
-        self._more -= 1
+        self._lease = self._keys.lease(self.want, avoiding=self._tries.tried)
+        self._tries.begun()
         return Send(self._lease, pause_seconds)
+
+    def _may_wait(self, none: NoKeyAvailable) -> bool:
+        now = self._clock()
+        if self._wait_until is None:
+            self._wait_until = now + self.call.queue_seconds
+        match none.cause:
+            case "busy":
+                return now < self._wait_until
+            case "cooling" | "upstream":
+                return none.retry_after_seconds is not None and now + none.retry_after_seconds < self._wait_until
+        return False
 
     def _deliver(self, held: bytes = b"") -> Command:
         self._held = None
@@ -193,23 +193,42 @@ class Errand:
             self._watch.feed(held)
         return Begin(self._status, self._down(), held)
 
+    def _end_held(self, held: bytes) -> Command:
+        """The body ended before its first event did: that event may lack nothing but its blank line."""
+        event = first_data(held + b"\n\n")
+        verdict = judge_event(self._status, self._headers, event) if event is not None else None
+        if verdict is not None:
+            hidden = redacted(held, self._secrets)
+            return self._refused(verdict, Begin(self._status, self._down(), hidden, is_whole=True))
+        watch = StreamWatch(self.kind)
+        watch.feed(held)
+        if not watch.is_complete_at_end():
+            return self._refused(Verdict(Rule.UNKNOWN, "a stream without an event"), self._unknown())
+        begin = Begin(self._status, self._down(), held, is_whole=True)
+        self._settle(judge(Answer(self._status, self._headers)))
+        self._let_go()
+        return begin
+
     def _refused(self, verdict: Verdict, last_word: Command, *, is_stream: bool = False) -> Command:
         """Another attempt if the rule, the count and the pool allow one; else `last_word`."""
         self._settle(verdict)
-        if self._lease is not None and verdict.rule is not Rule.CONNECT and not self._may_repeat(verdict.rule):
-            self._tried.add(self._lease.key.name)
+        if self._lease is not None:
+            self._tries.failed(self._lease.key.name, verdict.rule)
         none: NoKeyAvailable | None = None
         if self._may_try_again(verdict):
             self._let_go()
-            self._held, self._hold_until, self._watch = None, None, None
             try:
-                return self._next(0.2 + 0.4 * self._jitter() if verdict.rule is Rule.OVERLOAD else 0.0)
+                send = self._next(0.2 + 0.4 * self._jitter() if verdict.rule is Rule.OVERLOAD else 0.0)
             except NoKeyAvailable as nothing:
                 none = nothing
+            else:
+                self._held, self._hold_until, self._watch = None, None, None
+                return send
         if is_stream and isinstance(last_word, Begin) and verdict.rule not in ABOUT_A_KEY:
             return self._pass_stream(last_word)
         self._let_go()
         if verdict.rule in ABOUT_A_KEY and not self._is_own_key:
+            none = none or self._keys.lacking(self.want)
             return rate_limited(SOON) if none is None else no_key_available(none)
         return last_word
 
@@ -219,24 +238,17 @@ class Errand:
             self._watch.feed(begin.data)
         return begin
 
-    def _may_repeat(self, rule: Rule) -> bool:
-        return rule is Rule.UNKNOWN and self.call.method in READING
-
     def _may_try_again(self, verdict: Verdict) -> bool:
-        rule = verdict.rule
-        if self._is_own_key or not self.call.can_replay or self._more <= 0:
+        if self._is_own_key or not self.call.can_replay:
             return False
-        if rule is Rule.TOO_LARGE:
+        if verdict.rule is Rule.TOO_LARGE:  # only a key whose limit is known to be larger is worth a try
             self._needs_tokens = verdict.tokens_requested or 0
             if not self._needs_tokens:
                 return False
-        left = 1 if self._may_repeat(rule) else 0
-        left = self._rule_left.setdefault(rule, left)
-        self._rule_left[rule] = left - 1
-        return left > 0
+        return self._tries.takes_another(verdict.rule)
 
     def _unknown(self) -> Refusal:
-        if self.call.method in READING:
+        if self._tries.is_reading:
             return upstream_unreachable("The upstream did not answer. Please try again.")
         return upstream_outcome_unknown()
 
@@ -252,12 +264,12 @@ class Errand:
         if body is None:
             message = f"The upstream answered {self._status}; its body was too large or broken, and is not passed on."
             return Refusal(self._status, "upstream_error", message, "server_error")
-        hidden = () if self._is_own_key else self._secrets
         dropped = ("content-length", "content-encoding")
         headers = [(name, value) for name, value in self._down() if name.lower() not in dropped]
         if verdict.rule is Rule.TOO_LARGE:
             headers = [*(pair for pair in headers if pair[0].lower() != "x-should-retry"), ("x-should-retry", "false")]
-        return Begin(self._status, headers, redacted(body, hidden), is_whole=True)
+        # To whoever brought the key, the upstream's words are about nobody else.
+        return Begin(self._status, headers, body if self._is_own_key else redacted(body, self._secrets), is_whole=True)
 
     def _cut(self) -> Cut:
         if self._watch is None or not self._watch.at_boundary:
@@ -271,6 +283,7 @@ class Errand:
         lease = self._lease
         if lease is not None and not lease.is_settled:
             self.attempts.append(Attempt(lease.key.name, verdict.rule))
+            self.served_by = lease.key if verdict.rule is Rule.OK else None
             self._changes += self._keys.settle(lease, verdict, request_id=self.call.id)
 
     def _let_go(self) -> None:

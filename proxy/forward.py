@@ -1,7 +1,7 @@
 """
 The gateway's edge: a request below /v1 comes in, an answer goes out.
 
-Rule 1: who calls is settled before a byte of the body is read, and before `100 Continue` is said.
+Rule 1: who calls, and whether it may ask now, is settled before a byte of the body is read, and before `100 Continue` is said.
 Rule 2: every answer carries `x-posthouse-request`, and leaves one line in the log.
 Rule 3: bytes leave as they arrive; nothing here waits for the database.
 """
@@ -14,8 +14,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
-from aiohttp import ClientSession, web
+from aiohttp import web
 
+from proxy.allowance import Allowances
 from proxy.callers import Caller, Callers, token_of
 from proxy.command import Begin, Call, Cut, End
 from proxy.errand import Errand
@@ -28,7 +29,8 @@ from proxy.peek import Peek, peek
 from proxy.refusal import Refusal, invalid_api_key, invalid_request
 from proxy.sse import KIND_OF_PATH
 from proxy.target import target_of
-from proxy.upstream import drive
+from proxy.upstream import Road, drive
+from proxy.witness import Bond, Witnesses
 
 log = structlog.get_logger()
 
@@ -43,6 +45,7 @@ class GatewaySettings:
     deny: tuple[str, ...] = ("/v1/organization/*", "/v1/projects/*", "/v1/dashboard/*")
     replay_bytes: int = 8_388_608
     max_body_bytes: int = 536_870_912
+    queue_seconds: float = 8.0
     passthrough: bool = False
     first_upstream: Upstream | None = None
 
@@ -52,26 +55,31 @@ class Gateway:
         self,
         pool: KeyPool,
         callers: Callers,
-        session: ClientSession,
+        road: Road,
         settings: GatewaySettings,
         *,
+        allowances: Allowances,
+        witnesses: Witnesses,
         secrets: Sequence[str],
         wall_clock: Callable[[], float],
         jitter: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
         """`secrets` are blacked out of error bodies; `new_id` makes request ids; `wall_clock` gives epoch seconds."""
-        self._pool, self._callers, self._session, self._settings = pool, callers, session, settings
+        self._pool, self._callers, self._road, self._settings = pool, callers, road, settings
+        self._allowances, self._witnesses = allowances, witnesses
         self._secrets, self._wall_clock, self._jitter, self._new_id = tuple(secrets), wall_clock, jitter, new_id
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.route("*", "/v1{tail:.*}", self.handle, expect_handler=self.expect)]
+        return [web.route("*", r"/v1{tail:[\s\S]*}", self.handle, expect_handler=self.expect)]
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Says `100 Continue` to those who may go on, and to nobody else."""
         try:
-            self._caller_of(request)
+            caller = self._caller_of(request)
             target_of(request.raw_path, self._settings.deny)
+            if caller is not None:
+                self._allowances.must_admit(caller)
         except Refusal as refusal:
             return _refuse(refusal, self._new_id())
         if request.headers.get("Expect", "").lower() != "100-continue":
@@ -86,8 +94,9 @@ class Gateway:
         status = 499  # the caller left; nginx's number for it
         try:
             caller = self._caller_of(request)
-            errand, body = await self._errand(request, request_id, caller)
-            response = await self._answer(request, errand, body)
+            with self._allowances.admitted(caller):
+                errand, body, bond = await self._errand(request, request_id, caller)
+                response = await self._answer(request, errand, body, bond)
             status = response.status
         except Refusal as refusal:
             response = _refuse(refusal, request_id)
@@ -113,7 +122,7 @@ class Gateway:
             raise invalid_api_key()
         return caller
 
-    async def _errand(self, request: web.Request, request_id: str, caller: Caller | None) -> tuple[Errand, Body]:
+    async def _errand(self, request: web.Request, request_id: str, caller: Caller | None) -> tuple[Errand, Body, Bond]:
         settings = self._settings
         if request.method not in METHODS:
             raise invalid_request("This method is not forwarded.")
@@ -130,6 +139,10 @@ class Gateway:
                 raise invalid_request("This token is for some models only; the body is too large to see its model.")
             if seen.model:
                 caller.must_be_allowed(seen.model)
+        bond = Bond()
+        if caller is not None:
+            sees_all = caller.see_all or not self._callers.are_several
+            bond = self._witnesses.bond(request.method, target, seen, caller=caller.name, sees_all=sees_all)
         call = Call(
             id=request_id,
             method=request.method,
@@ -138,6 +151,9 @@ class Gateway:
             model=seen.model,
             caller=caller.name if caller else "",
             can_replay=not isinstance(body, Stream),
+            queue_seconds=self._patience(request) if caller else 0.0,
+            only=bond.claim.key,
+            preferred=bond.preferred,
             is_client_retry=request.headers.get("x-stainless-retry-count", "0").strip() not in ("", "0"),
         )
         keys = self._pool if caller else OwnKey(self._own_key(request), now=time.monotonic())
@@ -149,7 +165,13 @@ class Gateway:
             secrets=self._secrets,
             is_own_key=caller is None,
         )
-        return errand, body
+        return errand, body, bond
+
+    def _patience(self, request: web.Request) -> float:
+        """How long the caller may be kept in line: no longer than it waits for an answer itself."""
+        told = request.headers.get("x-stainless-read-timeout", "")
+        own = float(told) if told.isdecimal() and len(told) < 8 else self._settings.queue_seconds
+        return min(own, self._settings.queue_seconds)
 
     def _own_key(self, request: web.Request) -> Key:
         upstream = self._settings.first_upstream
@@ -165,27 +187,32 @@ class Gateway:
             project=request.headers.get("OpenAI-Project", ""),
         )
 
-    async def _answer(self, request: web.Request, errand: Errand, body: Body) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, errand: Errand, body: Body, bond: Bond) -> web.StreamResponse:
         response = web.StreamResponse()
-        async with aclosing(drive(errand, self._session, body)) as parts:
-            async for part in parts:
-                failure = body.failure if isinstance(body, Stream) else None
-                match part:
-                    case bytes():
-                        await response.write(part)
-                    case Begin():
-                        response = _response(part.status, part.headers, errand.call.id)
-                        await response.prepare(request)
-                        if part.data:
-                            await response.write(part.data)
-                        if part.is_whole:
+        sent = body if isinstance(body, bytes) else b""
+        with self._witnesses.watching(errand, sent, bond) as witness:
+            async with aclosing(drive(errand, self._road, body)) as parts:
+                async for part in parts:
+                    failure = body.failure if isinstance(body, Stream) else None
+                    match part:
+                        case bytes():
+                            witness.feed(part)
+                            await response.write(part)
+                        case Begin():
+                            witness.begin(part)
+                            response = _response(part.status, part.headers, errand.call.id)
+                            await response.prepare(request)
+                            if part.data:
+                                await response.write(part.data)
+                            if part.is_whole:
+                                await response.write_eof()
+                        case End():
+                            witness.end()
                             await response.write_eof()
-                    case End():
-                        await response.write_eof()
-                    case Cut():
-                        await _cut(request, response, part.data)
-                    case Refusal():
-                        raise part if failure is None else failure
+                        case Cut():
+                            await _cut(request, response, part.data)
+                        case Refusal():
+                            raise part if failure is None else failure
         return response
 
 

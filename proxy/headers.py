@@ -72,7 +72,11 @@ _ONLY_DOWN = frozenset(
 )
 _ONLY_DOWN_PREFIXES = ("x-ratelimit-", "cf-", "anthropic-ratelimit-", "access-control-")
 
-_FRAGMENTS = re.compile(rb"\b(org|proj)[-_][A-Za-z0-9]{3,}|\bsk-[A-Za-z0-9_\-]*\*{2,}[A-Za-z0-9_\-*]*")
+# An ordinary word that looks like an id ("org-anic") is hidden too: rather that than an id shown. In JSON the n of a "\n" may
+# stand right before one.
+_FRAGMENTS = re.compile(
+    rb"(?:\b|(?<=\\[bfnrt]))(?:(org|proj)[-_][A-Za-z0-9]{3,}|sk-[A-Za-z0-9_\-]*(?:\*{2,}|\.{3})[A-Za-z0-9_\-*]*)"
+)
 
 
 def passable_up(headers: Iterable[tuple[str, str]]) -> Pairs:
@@ -89,7 +93,9 @@ def passable_down(headers: Iterable[tuple[str, str]], *, is_stream: bool = False
     dropped = _HOP_BY_HOP | _ONLY_DOWN | _named_by_connection(pairs)
     kept = [(name, value) for name, value in pairs if _passes(name.lower(), dropped, _ONLY_DOWN_PREFIXES)]
     if is_stream:  # a proxy in front must not collect a stream; nginx listens to the first, CDNs to the second
-        kept = [(name, value) for name, value in kept if name.lower() not in ("x-accel-buffering", "cache-control")]
+        # Without a length: a stream that was cut ends with an event of ours.
+        replaced = ("x-accel-buffering", "cache-control", "content-length")
+        kept = [(name, value) for name, value in kept if name.lower() not in replaced]
         kept += [("X-Accel-Buffering", "no"), ("Cache-Control", "no-cache")]
     return kept
 
@@ -106,7 +112,7 @@ def authorization(key: Key) -> Pairs:
 
 def redacted(body: bytes, secrets: Sequence[str]) -> bytes:
     """An error body without what it tells about keys and their owners."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may begin with another
         if secret and (plain := secret.encode()) in body:
             body = body.replace(plain, b"[key]")
     return _FRAGMENTS.sub(lambda found: (found[1] or b"sk") + b"-[hidden]", body)

@@ -31,6 +31,7 @@ class Event(StrEnum):
     ADDRESS = "address"
     CHECK_PASSED = "check_passed"
     CHECK_REJECTED = "check_rejected"
+    PARDON = "pardon"  # so many keys were rejected at once that none of them is to blame
     CLEAR = "clear"
     DISABLE = "disable"
     ENABLE = "enable"
@@ -43,6 +44,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
         Event.AUTH: State.SUSPECT,
         Event.DEAD: State.DEAD,
         Event.ADDRESS: State.BLOCKED_IP,
+        Event.PARDON: State.SUSPECT,
         Event.DISABLE: State.DISABLED,
     },
     State.SUSPECT: {
@@ -52,6 +54,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
         Event.ADDRESS: State.BLOCKED_IP,
         Event.CHECK_PASSED: State.READY,
         Event.CHECK_REJECTED: State.DEAD,
+        Event.PARDON: State.SUSPECT,
         Event.CLEAR: State.READY,
         Event.DISABLE: State.DISABLED,
     },
@@ -68,6 +71,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
         Event.OK: State.READY,
         Event.CHECK_PASSED: State.READY,
         Event.CHECK_REJECTED: State.DEAD,
+        Event.PARDON: State.SUSPECT,
         Event.CLEAR: State.READY,
         Event.DISABLE: State.DISABLED,
     },

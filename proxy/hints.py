@@ -31,7 +31,8 @@ _IN_TEXT = re.compile(
 def wait_seconds(headers: Mapping[str, str], message: str = "") -> float | None:
     """Seconds to wait by the upstream's own word, or None where it gives none. Header names in lower case."""
     for hint in (
-        _number(headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"), scale=0.001),
+        _number(headers.get("retry-after-ms"), scale=0.001),
+        _number(headers.get("x-ms-retry-after-ms"), scale=0.001),
         _number(headers.get("retry-after")),
         _until_date(headers.get("retry-after"), headers.get("date")),
         _from_text(message),

@@ -57,6 +57,8 @@ async def body_of(request: web.Request, *, replay_bytes: int, max_body_bytes: in
     while chunk := await request.content.readany():
         pieces.append(chunk)
         size += len(chunk)
+        if size > max_body_bytes:
+            raise request_too_large(max_body_bytes)
         if size > replay_bytes:
             return Stream(request, b"".join(pieces), max_body_bytes)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -46,4 +46,6 @@ class Key:
 
     def serves(self, use: str, model: str) -> bool:
         """Whether it may be used so. A request without a model (files, batches) is served by every key."""
-        return use in self.uses and (not model or any(fnmatchcase(model, glob) for glob in self.models))
+        if use not in self.uses:
+            return False
+        return not model or "*" in self.models or any(fnmatchcase(model, glob) for glob in self.models)

@@ -1,28 +1,32 @@
 """
 Which key may serve the next request, and what an upstream's answer does to a key. Pure.
 
-Rule 1: a key's health changes only in `settle()` and `checked()`, by `health.TRANSITIONS` and `penalty`, and by time.
+Rule 1: a key's health changes only in `settle()` and `checked()`, by what `aftermath` makes of an answer, and by time.
 Rule 2: no I/O, no awaiting, no logging here; clocks and jitter are handed in; what happened is returned as `Change`s.
 Rule 3: choosing and reserving are one synchronous step: k requests at once on k idle keys use k different keys.
-Rule 4: the choice is the lowest tier, then the least (in flight + 1) / weight, then the least recently used.
+Rule 4: the choice is the key that alone has what is asked for; else the preferred one, if it is not much busier; else the first
+        of `ranking`.
 Rule 5: a success sent before a refusal does not wake the refused key; a client's mistake changes nothing, ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
+from proxy.aftermath import BREAKER, INCIDENT, Aftermath
 from proxy.cells import Cell, Cells
-from proxy.health import Event, KeyView, State
+from proxy.health import KeyView, State
 from proxy.key import Key
-from proxy.lease import EVENT_OF_STATE, Change, Lease, NoKeyAvailable, Obstacle, Want
+from proxy.lease import Change, Lease, NoKeyAvailable, Obstacle, Want
 from proxy.ledger import Health
-from proxy.penalty import Cooldown, Downfall, penalty
+from proxy.ranking import Rankings, rank_of
 from proxy.slot import Slot, cell_of, cell_record
 from proxy.verdict import Rule, Verdict
 
-CHECK_AGAIN = 60.0  # seconds; where a free check told nothing
-OVERLOAD_WINDOW = 10.0  # seconds in which two keys that meet an overload show that the model is overloaded
+UPSTREAM_RULES = frozenset({BREAKER, INCIDENT, str(Rule.REGION)})  # of cells that rest a whole upstream
+NOBODY_WAKES = frozenset({Rule.RATE, Rule.QUOTA, Rule.SLOW_DOWN, Rule.OVERLOAD, Rule.MODEL, Rule.ADDRESS})
+MOST_BUSIER = 2  # requests; a prompt's memory is worth no longer a queue than that
 
 
 class KeyPool:
@@ -33,11 +37,19 @@ class KeyPool:
         clock: Callable[[], float],
         jitter: Callable[[], float],
         on_change: Callable[[], None] = lambda: None,
+        on_room: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock` is monotonic, in seconds; `jitter` gives 0.0 … 1.0; `on_change` is called after every change of health."""
-        self._slots = {key.name: Slot(key) for key in keys}
+        """
+        `clock` is monotonic, in seconds; `jitter` gives 0.0 … 1.0. `on_change` is called after every change of health,
+        `on_room` whenever a request that found no key might find one now.
+        """
+        self._slots = {key.fingerprint: Slot(key) for key in keys}
+        for place, slot in enumerate(self._slots.values()):
+            slot.last_used = place - len(self._slots)  # those never used come first, in the order of the config
+        self._rankings = Rankings(self._slots.values())
         self._cells = Cells()
-        self._clock, self._jitter, self._on_change = clock, jitter, on_change
+        self._clock, self._on_change, self._on_room = clock, on_change, on_room
+        self._aftermath = Aftermath(self._slots, self._cells, clock=clock, jitter=jitter)
         self._leases = 0
 
     # --- choosing
@@ -45,138 +57,123 @@ class KeyPool:
     def lease(self, want: Want, *, avoiding: Collection[str] = ()) -> Lease:
         """Reserve the best key for `want`. Raises NoKeyAvailable. `avoiding`: names of keys this request has tried."""
         now = self._clock()
-        open_slots = [
-            s for s in self._slots.values() if s.key.name not in avoiding and not self._obstacle(s, want, now)
-        ]
-        if not open_slots:
-            raise self._none_available(want, now, avoiding)
-        slot = min(open_slots, key=lambda s: (s.key.tier, (s.in_flight + 1) / s.key.weight, s.last_used))
+        if want.only and want.only not in self._slots:  # the key is gone from the config; another may share its account
+            want = replace(want, only="")
+        slot = self._best(want, avoiding, now)
+        if slot is None:
+            raise self._none_available(want, now)
+        if want.preferred:
+            slot = self._preferred(slot, want, avoiding, now)
+        return self._reserve(slot, want.model, now)
+
+    def _best(self, want: Want, avoiding: Collection[str], now: float) -> Slot | None:
+        if want.only or want.needs_tokens:  # rare, and no obstacle of the key's own: nobody is set aside for it
+            able = (s for s in self._slots.values() if s.key.name not in avoiding and not self._obstacle(s, want, now))
+            return min(able, key=rank_of, default=None)
+        ranking = self._rankings.of(want.use, want.model)
+        return ranking.first(now, lambda slot: self._obstacle(slot, want, now), avoiding)
+
+    def _preferred(self, best: Slot, want: Want, avoiding: Collection[str], now: float) -> Slot:
+        """The key that the request would rather have, unless it is much busier than the best."""
+        slot = self._slots.get(want.preferred)
+        if slot is None or slot.key.name in avoiding or slot.key.tier > best.key.tier:
+            return best
+        if slot.in_flight > best.in_flight + MOST_BUSIER:
+            return best
+        return best if self._obstacle(slot, want, now) else slot
+
+    def _reserve(self, slot: Slot, model: str, now: float) -> Lease:
         self._leases += 1
-        lease = Lease(self._leases, slot.key, want.model, now)
+        lease = Lease(self._leases, slot.key, model, now)
         slot.in_flight += 1
         slot.last_used = lease.id
+        self._rankings.changed(slot)
         if slot.state is not State.READY:
             slot.probe = lease.id
         if self._cells:
-            lease.probed = self._cells.try_out(slot.cell_names(want.model), lease.id)
+            lease.probed = self._cells.try_out(slot.cell_names(model), lease.id)
         return lease
+
+    def lacking(self, want: Want) -> NoKeyAvailable | None:
+        """Why no key can serve `want` now; None where one can."""
+        now = self._clock()
+        if any(self._obstacle(slot, want, now) is None for slot in self._slots.values()):
+            return None
+        return self._none_available(want, now)
 
     def _obstacle(self, slot: Slot, want: Want, now: float) -> Obstacle | None:
         """Why the key cannot serve now; None when it can."""
         key = slot.key
+        if want.only and key.fingerprint != want.only:
+            return Obstacle("exhausted")
         if not key.serves(want.use, want.model) or (slot.tokens_limit or 0) < want.needs_tokens:
             return Obstacle("model")
+        held = self._cells.in_the_way(slot.cell_names(want.model), now) if self._cells else []
+        if held and (cause := _cause(held)) == "upstream" and (seconds := _longest(held) - now) > 0:
+            return Obstacle(cause, seconds)
         if not slot.is_open(now):
-            return Obstacle("exhausted")
-        if self._cells and (held := self._cells.in_the_way(slot.cell_names(want.model), now)):
-            cause = "model" if all(cell.rule == Rule.MODEL for cell in held) else "cooling"
-            return Obstacle(cause, max(max(cell.until - now, 0.0) for cell in held))
+            again = None if slot.until is None else slot.until - now
+            return Obstacle("busy") if slot.probe else Obstacle("exhausted", again)
+        if held:
+            seconds = _longest(held) - now
+            return Obstacle(cause, seconds) if seconds > 0 else Obstacle("busy")  # a probe is in flight
         if key.max_concurrency and slot.in_flight >= key.max_concurrency:
             return Obstacle("busy")
         return None
 
-    def _none_available(self, want: Want, now: float, avoiding: Collection[str]) -> NoKeyAvailable:
-        found = [o for s in self._slots.values() if (o := self._obstacle(s, want, now))]
-        waits = [o.seconds for o in found if o.cause == "cooling" and o.seconds is not None]
+    def _none_available(self, want: Want, now: float) -> NoKeyAvailable:
+        usable = [s for s in self._slots.values() if want.use in s.key.uses]
+        found = [o for s in usable if (o := self._obstacle(s, want, now))]
+        waits = [(o.seconds, o.cause) for o in found if o.cause in ("cooling", "upstream") and o.seconds is not None]
         causes = {o.cause for o in found}
-        if waits:
-            return NoKeyAvailable("cooling", min(waits))
-        if "busy" in causes or len(found) < len(self._slots):  # the keys it has tried are still well
+        if "busy" in causes or len(found) < len(usable):  # the keys it has tried are still well
             return NoKeyAvailable("busy", None)
+        if waits:
+            seconds, cause = min(waits)
+            return NoKeyAvailable(cause, seconds)
         return NoKeyAvailable("model" if causes == {"model"} else "exhausted", None)
 
     # --- learning
 
     def settle(self, lease: Lease, verdict: Verdict, *, request_id: str = "") -> tuple[Change, ...]:
         """What the answer does to the key that gave it. Once per lease; a second verdict changes nothing."""
-        slot = self._slots.get(lease.key.name)
+        slot = self._slots.get(lease.key.fingerprint)
         if lease.is_settled or slot is None:
             return ()
         lease.is_settled = True
         self._give_back(slot, lease)
         slot.last_request_id = request_id or slot.last_request_id
-        slot.organization = slot.key.organization or verdict.organization or slot.organization
+        organization = slot.key.organization or verdict.organization or slot.organization
+        if organization != slot.organization:  # other cells stand in its way now
+            slot.organization = organization
+            self._rankings.changed(slot)
         slot.tokens_limit = verdict.tokens_limit or slot.tokens_limit
-        changes = self._succeeded(slot, lease) if verdict.rule is Rule.OK else self._refused(slot, lease, verdict)
-        self._on_change()
+        changes = self._aftermath.answered(slot, lease, verdict)
+        self._changed(() if verdict.rule in NOBODY_WAKES else changes)
         return changes
 
     def release(self, lease: Lease) -> None:
         """The request is over, in whatever way: its place is free."""
-        slot = self._slots.get(lease.key.name)
+        slot = self._slots.get(lease.key.fingerprint)
         if slot is not None and not lease.is_released:
             lease.is_released = True
             slot.in_flight -= 1
             self._give_back(slot, lease)
+            self._rankings.changed(slot)
+            self._on_room()
 
     def _give_back(self, slot: Slot, lease: Lease) -> None:
-        self._cells.give_back(lease.probed, lease.id)
+        if lease.probed:
+            self._cells.give_back(lease.probed, lease.id)
+            self._rankings.wake()
         if slot.probe == lease.id:
             slot.probe = 0
 
-    def _succeeded(self, slot: Slot, lease: Lease) -> tuple[Change, ...]:
-        slot.answered += 1
-        changes = []
-        for name in slot.cell_names(lease.model) if self._cells else ():
-            cell = self._cells.end(name, sent_at=lease.sent_at)
-            if cell is None:
-                continue
-            if (
-                name[0] == "organization-model"
-                and cell.holder not in ("", slot.key.fingerprint)
-                and cell.until > lease.sent_at
-            ):
-                # The limit is not shared (projects have their own): it holds for the key that met it alone.
-                self._cells.hold(("key-model", cell.holder, lease.model), cell)
-            else:
-                changes.append(Change("key.recovered", slot.key.name, cell.rule))
-        if slot.state is not State.READY and lease.sent_at > slot.since:
-            changes.append(Change("key.recovered", slot.key.name, slot.rule))
-            slot.move(Event.OK, self._clock(), rule="", reason="", seconds=None)
-        return tuple(changes)
-
-    def _refused(self, slot: Slot, lease: Lease, verdict: Verdict) -> tuple[Change, ...]:
-        if verdict.rule not in (Rule.CLIENT, Rule.GONE, Rule.TOO_LARGE):
-            slot.failed += 1
-        now = self._clock()
-        match penalty(verdict, slot.key, model=lease.model, organization=slot.organization):
-            case Cooldown() as cooldown:
-                return self._cool(slot, lease, verdict, cooldown, now)
-            case Downfall() as downfall if lease.sent_at > slot.since:
-                return self._fall(slot, verdict, downfall, now)
-        return ()
-
-    def _cool(self, slot: Slot, lease: Lease, verdict: Verdict, cooldown: Cooldown, now: float) -> tuple[Change, ...]:
-        known = self._cells.get(cooldown.cell)
-        # Requests that were in flight together and refused together are one strike.
-        strikes = known.strikes - (lease.sent_at <= known.since) if known else 0
-        seconds = cooldown.seconds_after(strikes, self._jitter())
-        cell = Cell(now + seconds, now, verdict.rule, verdict.reason, slot.key.fingerprint, strikes + 1)
-        self._cells.hold(cooldown.cell, cell)
-        if verdict.rule is Rule.OVERLOAD and lease.model and self._another_is_overloaded(slot, lease.model, now):
-            name = ("upstream-model", slot.key.upstream.name, lease.model)
-            self._cells.hold(name, Cell(cell.until, now, cell.rule, cell.reason, cell.holder))
-        return (Change("key.cooled", slot.key.name, verdict.rule, seconds, verdict.reason),)
-
-    def _another_is_overloaded(self, slot: Slot, model: str, now: float) -> bool:
-        return any(
-            (cell := self._cells.get(("key-model", other.key.fingerprint, model)))
-            and cell.rule == Rule.OVERLOAD
-            and now - cell.since <= OVERLOAD_WINDOW
-            for other in self._slots.values()
-            if other is not slot and other.key.upstream == slot.key.upstream
-        )
-
-    def _fall(self, slot: Slot, verdict: Verdict, downfall: Downfall, now: float) -> tuple[Change, ...]:
-        together = [slot]
-        if downfall.takes_organization and slot.organization:
-            together = [s for s in self._slots.values() if s.organization == slot.organization]
-        seconds = downfall.seconds_after(slot.strikes)
-        return tuple(
-            Change(f"key.{EVENT_OF_STATE[s.state]}", s.key.name, verdict.rule, seconds, verdict.reason)
-            for s in together
-            if s.move(downfall.event, now, rule=verdict.rule, reason=verdict.reason, seconds=seconds)
-        )
+    def _changed(self, changes: tuple[Change, ...]) -> None:
+        if changes:
+            self._rankings.wake()
+        self._on_change()
+        self._on_room()
 
     # --- free checks of keys that were rejected
 
@@ -193,24 +190,10 @@ class KeyPool:
         return tuple(slot.key for slot in due)
 
     def checked(self, key: Key, verdict: Verdict) -> tuple[Change, ...]:
-        slot = self._slots.get(key.name)
-        if slot is None or slot.state not in (State.SUSPECT, State.DEAD):
-            return ()
-        now, was = self._clock(), slot.state
-        event = {
-            Rule.OK: Event.CHECK_PASSED,
-            Rule.AUTH: Event.CHECK_REJECTED,
-            Rule.DEAD: Event.CHECK_REJECTED,
-        }.get(verdict.rule)
-        if event is None:
-            slot.check_at = now + CHECK_AGAIN
-            return ()
-        rule, reason = (slot.rule, verdict.reason) if event is Event.CHECK_REJECTED else ("", "")
-        slot.move(event, now, rule=rule, reason=reason, seconds=None)
-        self._on_change()
-        if slot.state is was:
-            return ()
-        return (Change(f"key.{EVENT_OF_STATE[slot.state]}", slot.key.name, verdict.rule, None, verdict.reason),)
+        slot = self._slots.get(key.fingerprint)
+        changes = self._aftermath.checked(slot, verdict) if slot else ()
+        self._changed(changes)
+        return changes
 
     # --- from outside
 
@@ -222,10 +205,7 @@ class KeyPool:
     def has_eligible(self) -> bool:
         """Whether any key could serve some request now."""
         now = self._clock()
-        return any(
-            s.is_open(now) and not self._cells.in_the_way((("key", s.key.fingerprint), *s.cell_names("")), now)
-            for s in self._slots.values()
-        )
+        return any(s.is_open(now) and not self._cells.in_the_way(s.cell_names(""), now) for s in self._slots.values())
 
     def health(self, *, wall: float) -> Health:
         """Everything to be remembered over a restart; `wall` is the time now, epoch seconds."""
@@ -238,10 +218,33 @@ class KeyPool:
     def restore(self, health: Health, *, wall: float) -> None:
         """Take up what `health()` gave before; records of keys that are no longer configured are left out."""
         now = self._clock()
-        slots = {slot.key.fingerprint: slot for slot in self._slots.values()}
         for record in health.keys:
-            if slot := slots.get(record.fingerprint):
+            if slot := self._slots.get(record.fingerprint):
                 slot.restore(record, now, wall)
         for cell in health.cells:
-            if not cell.cell[0].startswith("key") or cell.cell[1] in slots:
+            if not cell.cell[0].startswith("key") or cell.cell[1] in self._slots:
                 self._cells.hold(cell.cell, cell_of(cell, now, wall))
+        self._rankings.wake()
+
+    def reconfigure(self, keys: Sequence[Key]) -> None:
+        """Other keys from now on; one whose secret is known keeps its health, whatever it is called now."""
+        known = {slot.key.fingerprint: slot for slot in self._slots.values()}
+        self._slots.clear()
+        for key in keys:
+            slot = self._slots[key.fingerprint] = known.get(key.fingerprint) or Slot(key)
+            slot.key = key
+            slot.organization = key.organization or slot.organization
+        self._rankings = Rankings(self._slots.values())
+        self._on_change()
+        self._on_room()
+
+
+def _cause(held: Collection[Cell]) -> str:
+    rules = {cell.rule for cell in held}
+    if rules & UPSTREAM_RULES:
+        return "upstream"
+    return "model" if rules == {Rule.MODEL} else "cooling"
+
+
+def _longest(held: Collection[Cell]) -> float:
+    return max(cell.until for cell in held)

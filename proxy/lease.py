@@ -21,6 +21,8 @@ class Want:
     use: str
     model: str = ""
     needs_tokens: int = 0  # only keys whose learned limit is above this, where it is above 0
+    only: str = ""  # the fingerprint of the one key that has what is asked for
+    preferred: str = ""  # the fingerprint of a key whose upstream remembers the beginning of this prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,9 @@ class NoKeyAvailable(Exception):
     """
     No key can serve the request now.
 
-    `retry_after_seconds`: when the first could, None when nobody can tell. `cause`: "cooling", "busy" (every key has all the
-    requests it may have), "model" (no key has this model), "exhausted" (no quota, dead, disabled, or none configured).
+    `retry_after_seconds`: when the first could, None when nobody can tell. `cause`: "cooling"; "upstream" (it is the upstream
+    that rests); "busy" (every key has all the requests it may have); "model" (no key has this model); "exhausted" (no
+    quota, dead, disabled, or none configured).
     """
 
     def __init__(self, cause: str, retry_after_seconds: float | None) -> None:
@@ -86,6 +89,7 @@ class Keys(Protocol):
     """What an errand needs of the pool (`KeyPool`), or the one key that a caller brought (`OwnKey`)."""
 
     def lease(self, want: Want, *, avoiding: Collection[str] = ()) -> Lease: ...
+    def lacking(self, want: Want) -> NoKeyAvailable | None: ...
     def settle(self, lease: Lease, verdict: Verdict, *, request_id: str = "") -> tuple[Change, ...]: ...
     def release(self, lease: Lease) -> None: ...
 
@@ -98,6 +102,9 @@ class OwnKey:
 
     def lease(self, want: Want, *, avoiding: Collection[str] = ()) -> Lease:
         return Lease(0, self._key, want.model, self._now)
+
+    def lacking(self, want: Want) -> NoKeyAvailable | None:
+        return None
 
     def settle(self, lease: Lease, verdict: Verdict, *, request_id: str = "") -> tuple[Change, ...]:
         lease.is_settled = True

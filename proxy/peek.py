@@ -1,42 +1,95 @@
 """
-What a request's body says about itself: its model, and whether it wants a stream. Pure.
+What a request's body says about itself: its model, whether it wants a stream, what it may name, how it begins. Pure.
 
-Rule 1: the model that is judged is the model that is sent: a body that names it twice is refused, not guessed about.
+Rule 1: the model that is judged is the model that is sent: a body that names it twice, or a form that another parser could
+        read differently, is refused, not guessed about.
 Rule 2: a body that is neither JSON nor a form says nothing, and that is no error.
+Rule 3: the words of a body stay in no repr, and nobody keeps them longer than the request.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes
 from typing import Any
 
+from proxy.objects import LONGEST_ID, is_id, strings_in
 from proxy.refusal import invalid_request
 
-_BOUNDARY = re.compile(r'multipart/form-data\b.*?\bboundary="?([^";,\s]{1,70})', re.I)
-_PART_NAME = re.compile(rb'content-disposition:[^\r\n]*?\bname="?([^";\r\n]*)', re.I)
+OPENING_MESSAGES = 8  # instructions come before the first question, in few messages
+OPENING_CHARACTERS = 2_048  # of each; conversations that are alike for so long may as well share a prompt cache
+LONGEST_MODEL = 256  # characters; every name is kept for a while, and the longest in the field are below a hundred
+
+_BOUNDARY = re.compile(r'multipart/form-data\s*;[^"]*?boundary="?([!#-+\--:<-~]{1,70})"?\s*(?:;.*)?', re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Peek:
+    """
+    `names` are all strings that may be ids of objects. `opening` is what tells one conversation from another, "" where there
+    is none. `is_stored` is `store`: None where the body does not say.
+    """
+
     model: str = ""
     wants_stream: bool = False
+    is_stored: bool | None = None
+    names: frozenset[str] = field(default=frozenset(), repr=False)
+    opening: str = field(default="", repr=False)
 
 
 def peek(body: bytes, content_type: str = "") -> Peek:
     """What the body says. Raises a Refusal (400) where it is broken JSON or contradicts itself."""
-    if boundary := _BOUNDARY.match(content_type):
-        return _of_form(body, boundary[1].encode("latin-1"))
+    if content_type.lower().lstrip().startswith("multipart/form-data"):
+        boundary = _BOUNDARY.fullmatch(content_type.strip())
+        if boundary is None or content_type.lower().count("boundary") > 1:
+            raise invalid_request("The form's boundary is missing or not plain.")
+        return _of_form(body, boundary[1].encode())
     if not body.strip() or ("json" not in content_type.lower() and not body.lstrip().startswith(b"{")):
         return Peek()
     payload = _parse(body)
+    names = strings_in(body.decode("utf-8"))
     if not isinstance(payload, dict):
-        return Peek()
+        return Peek(names=names)
     model = payload.get("model", "")
     if not isinstance(model, str | None):
         raise invalid_request("The body's model must be a string.")
-    return Peek(model or "", payload.get("stream") is True)
+    store = payload.get("store")
+    is_stored = store if isinstance(store, bool) else None
+    return Peek(_plain(model or ""), payload.get("stream") is True, is_stored, names, _opening(payload))
+
+
+def _opening(payload: dict[str, Any]) -> str:
+    """The cache key that the caller chose, else the first question and what goes before it."""
+    cache_key = payload.get("prompt_cache_key")
+    if cache_key and isinstance(cache_key, str):
+        return f"key\0{cache_key[:OPENING_CHARACTERS]}"
+    texts = [_text(payload.get("instructions"))]
+    messages = payload.get("messages") or payload.get("input")
+    if isinstance(messages, str):
+        return "\0".join(["text", *texts, messages[:OPENING_CHARACTERS]])
+    for message in messages[:OPENING_MESSAGES] if isinstance(messages, list) else ():
+        if isinstance(message, dict):
+            texts.append(_text(message.get("content")))
+            if message.get("role") == "user":
+                return "\0".join(["text", *texts])
+    return ""
+
+
+def _text(content: Any) -> str:
+    """The beginning of a message, or of its first part that is text."""
+    if isinstance(content, list):
+        parts = [part["text"] for part in content[:OPENING_MESSAGES] if isinstance(part, dict) and "text" in part]
+        content = parts[0] if parts else ""
+    return content[:OPENING_CHARACTERS] if isinstance(content, str) else ""
+
+
+def _plain(model: str) -> str:
+    if len(model) > LONGEST_MODEL or not model.isprintable():
+        raise invalid_request("The model's name must be short and plain.")
+    return model
 
 
 def _parse(body: bytes) -> Any:
@@ -60,12 +113,28 @@ def _parse(body: bytes) -> Any:
 
 
 def _of_form(body: bytes, boundary: bytes) -> Peek:
-    values: dict[bytes, list[bytes]] = {b"model": [], b"stream": []}
-    for part in body.split(b"--" + boundary):
-        head, blank, value = part.partition(b"\r\n\r\n")
-        if blank and (name := _PART_NAME.search(head[:1024])) and name[1] in values:
-            values[name[1]].append(value.removesuffix(b"\r\n"))
-    if len(values[b"model"]) > 1:
+    values: dict[str, list[bytes]] = {"model": [], "stream": []}
+    names = set()
+    for name, value in _parts(body, boundary):
+        if name in values:
+            values[name].append(value)
+        if len(value) <= LONGEST_ID and is_id(text := value.decode("latin-1")):
+            names.add(text)
+    if len(values["model"]) > 1:
         raise invalid_request("The form names model twice.")
-    model = values[b"model"][0][:256].decode("utf-8", "replace") if values[b"model"] else ""
-    return Peek(model, values[b"stream"] == [b"true"])
+    model = b"".join(values["model"]).decode("utf-8", "replace")
+    return Peek(_plain(model), values["stream"] == [b"true"], names=frozenset(names))
+
+
+def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and value of each part."""
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
+    if len(parts) != body.count(b"--" + boundary) or not parts or not parts.pop().startswith(b"--"):
+        raise invalid_request("The form's parts are not clearly divided.")
+    for part in parts:
+        head, blank, value = part.partition(b"\r\n\r\n")
+        message = message_from_bytes(head.lstrip(b" \t\r\n") + b"\r\n\r\n")
+        named = [text for key, text in message.get_params([], "content-disposition") if key.lower() == "name"]
+        if not blank or len(message.get_all("content-disposition", [])) != 1 or [type(n) for n in named] != [str]:
+            raise invalid_request("Each part of a form must have one plain name.")
+        yield named[0], value

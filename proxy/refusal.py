@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from proxy.lease import NoKeyAvailable
 
+PATIENCE_SECONDS = 60.0  # a client that retries by itself should not wait longer than this for its own limit
+
 
 @dataclass(eq=False)  # not frozen: what raises an exception also writes its traceback into it
 class Refusal(Exception):
@@ -70,8 +72,43 @@ def model_not_found() -> Refusal:
     return Refusal(404, "model_not_found", "No key of this gateway has that model.", param="model", should_retry=False)
 
 
+def unknown_object() -> Refusal:
+    """For what another caller made. It does not say that somebody did."""
+    message = "No object with this id was made with your token. Check the id, or use the token that made it."
+    return Refusal(404, "not_found", message, should_retry=False)
+
+
+def objects_of_two_keys() -> Refusal:
+    return invalid_request(
+        "The request names objects that two different upstream keys made, and neither key can reach the other's. "
+        "Make one of them again in a request that names the other: it is then made with the same key."
+    )
+
+
+def listing_not_allowed() -> Refusal:
+    message = (
+        "This list would show what other callers of this gateway made. Keep the ids of what you make, or have the "
+        "operator set see_all for your token."
+    )
+    return Refusal(403, "path_not_allowed", message, should_retry=False)
+
+
 def request_too_large(most_bytes: int) -> Refusal:
     return Refusal(413, "request_too_large", f"The body is larger than {most_bytes} bytes.", should_retry=False)
+
+
+def caller_limit_exceeded(limit: str, seconds: float) -> Refusal:
+    """`limit` is like "3 requests a minute"."""
+    again = f"please try again in {max(1, math.ceil(seconds))} s"
+    message = f"This token is for {limit}, and they are used up; {again}. The operator sets the limit."
+    return Refusal(
+        429,
+        "caller_limit_exceeded",
+        message,
+        "rate_limit_error",
+        retry_after_seconds=seconds,
+        should_retry=False if seconds > PATIENCE_SECONDS else None,
+    )
 
 
 def rate_limited(seconds: float) -> Refusal:
@@ -82,6 +119,11 @@ def rate_limited(seconds: float) -> Refusal:
 def pool_exhausted() -> Refusal:
     message = "No key of this gateway can serve: none is configured, or each is without quota, revoked or disabled."
     return Refusal(503, "pool_exhausted", message, "server_error", should_retry=False)
+
+
+def upstream_rests(seconds: float) -> Refusal:
+    message = f"The upstream fails, or turns every key away. It is tried again in {max(1, math.ceil(seconds))} s."
+    return Refusal(503, "overloaded", message, "server_error", retry_after_seconds=seconds)
 
 
 def upstream_unreachable(
@@ -106,6 +148,8 @@ def no_key_available(none: NoKeyAvailable) -> Refusal:
     match none.cause:
         case "cooling" | "busy":
             return rate_limited(BUSY_SECONDS if none.retry_after_seconds is None else none.retry_after_seconds)
+        case "upstream":
+            return upstream_rests(none.retry_after_seconds or BUSY_SECONDS)
         case "model":
             return model_not_found()
     return pool_exhausted()

@@ -14,11 +14,13 @@ from proxy.ledger import CellRecord, KeyRecord
 from proxy.verdict import Rule
 
 CHECK_AFTER = 5.0  # seconds; a 401 is looked at again by a free request before the key counts as dead
+MOST_NAMES = 32  # models whose cells a slot knows by heart
 LOOK_AGAIN = 86_400.0  # seconds; a dead key may be revived by its owner
 
 
 class Slot:
     __slots__ = (
+        "_names",
         "answered",
         "check_at",
         "failed",
@@ -49,6 +51,7 @@ class Slot:
         self.organization = key.organization
         self.last_request_id = ""
         self.tokens_limit: int | None = None
+        self._names: dict[tuple[str, str], tuple[Name, ...]] = {}
 
     def __repr__(self) -> str:
         return f"<Slot {self.key.name} {self.state}>"
@@ -59,7 +62,8 @@ class Slot:
         if state is None:
             return False
         self.state, self.rule, self.reason, self.since = state, rule, reason, now
-        self.until = None if seconds is None else now + seconds
+        # A deadline only moves later, also where another key's refusal takes this one along.
+        self.until = None if seconds is None else max(now + seconds, now if self.until is None else self.until)
         self.strikes = 0 if state is State.READY else self.strikes + 1
         self.check_at = {State.SUSPECT: now + CHECK_AFTER, State.DEAD: now + LOOK_AGAIN}.get(state)
         return True
@@ -72,6 +76,14 @@ class Slot:
 
     def cell_names(self, model: str) -> tuple[Name, ...]:
         """The cells that stand in this key's way for `model` when they hold."""
+        known = self._names.get((model, self.organization))
+        if known is None:
+            if len(self._names) >= MOST_NAMES:
+                self._names.clear()
+            known = self._names[model, self.organization] = self._cell_names(model)
+        return known
+
+    def _cell_names(self, model: str) -> tuple[Name, ...]:
         key, upstream, organization = self.key.fingerprint, self.key.upstream.name, self.organization
         names: list[Name] = [("key", key), ("upstream", upstream)]
         if organization:
@@ -105,14 +117,15 @@ class Slot:
         self.strikes, self.answered, self.failed = record.strikes, record.answered, record.failed
         self.organization = self.key.organization or record.organization
         self.since = now + min(0.0, record.since - wall) if record.since else float("-inf")
-        ends = None if record.until is None else now + max(0.0, record.until - wall)
+        # No deadline is longer than a day: one that seems so was written while the wall clock was wrong.
+        ends = None if record.until is None else now + min(max(0.0, record.until - wall), LOOK_AGAIN)
         self.check_at, self.until = None, ends
         if self.state in (State.SUSPECT, State.DEAD):  # without a time, a check was under way when the process ended
             self.check_at, self.until = now + CHECK_AFTER if ends is None else ends, None
 
     def view(self, cells: Cells, now: float) -> KeyView:
-        mine = self.key.fingerprint, self.organization, self.key.upstream.name
-        held = [(name, cell) for name, cell in cells if name[1] in mine and cell.until > now]
+        mine = {name[:2] for name in self.cell_names("any")}
+        held = [(name, cell) for name, cell in cells if name[:2] in mine and cell.until > now]
         state, rule, reason, since = str(self.state), self.rule, self.reason, self.since
         left = None if self.until is None else max(0.0, self.until - now)
         resting = [cell for _, cell in held if cell.rule != Rule.MODEL]

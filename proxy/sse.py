@@ -20,7 +20,7 @@ from typing import Any
 KEPT_BYTES = 65_536  # of an unfinished event; a longer one is known by its two ends
 END_BYTES = 2_048  # of each end
 
-_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")  # atomic: a CRLF is never taken for two line ends
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 _OTHER_CHOICE = re.compile(rb'"index"\s*:\s*[1-9]')
 _TYPE = re.compile(rb'"type"\s*:\s*"([a-z_.]{1,64})"')
@@ -44,15 +44,15 @@ KIND_OF_PATH: Mapping[str, Kind] = {
     "/v1/audio/speech": Kind.TYPED,
     "/v1/audio/transcriptions": Kind.TYPED,
 }
-TERMINALS: Mapping[Kind, frozenset[bytes]] = {
-    Kind.RESPONSES: frozenset({b"response.completed", b"response.failed", b"response.incomplete", b"error"}),
+TERMINALS: Mapping[Kind, frozenset[str]] = {
+    Kind.RESPONSES: frozenset({"response.completed", "response.failed", "response.incomplete", "error"}),
     Kind.TYPED: frozenset(
         {
-            b"image_generation.completed",
-            b"image_edit.completed",
-            b"speech.audio.done",
-            b"transcript.text.done",
-            b"error",
+            "image_generation.completed",
+            "image_edit.completed",
+            "speech.audio.done",
+            "transcript.text.done",
+            "error",
         }
     ),
 }
@@ -60,7 +60,7 @@ TERMINALS: Mapping[Kind, frozenset[bytes]] = {
 
 def first_data(held: bytes) -> bytes | None:
     """The data of the first whole event in `held`; events of comments alone are passed over. None: not there yet."""
-    start = 3 if held.startswith(b"\xef\xbb\xbf") else 0
+    start = 0
     while found := _BOUNDARY.search(held, start):
         if data := data_of(held[start : found.start()]):
             return data
@@ -70,7 +70,7 @@ def first_data(held: bytes) -> bytes | None:
 
 def data_of(event: bytes) -> bytes:
     """The data lines of an event, joined as the standard says."""
-    lines = event.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    lines = event.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
 
 
@@ -99,7 +99,7 @@ class StreamWatch:
     @property
     def at_boundary(self) -> bool:
         """Whether what was fed ends between two events."""
-        return not self._tail.strip(b"\n")
+        return not self._tail.strip(b"\r\n") or self._tail.endswith(b"\n\r")
 
     def feed(self, chunk: bytes) -> None:
         text = self._tail + chunk if self._tail else chunk
@@ -114,14 +114,12 @@ class StreamWatch:
                 self._look(event)
 
     def _look(self, event: bytes) -> None:
-        if b"[DONE]" in event and data_of(event).strip() == b"[DONE]":
+        if (b"[DONE]" in event and data_of(event).strip() == b"[DONE]") or (b'"error"' in event and _is_error(event)):
             self._saw_terminal = True
         elif self._kind is Kind.CHOICES:
-            self._saw_terminal |= b'"error"' in event and _is_error(event)
             self._look_at_choices(event)
         elif terminals := TERMINALS.get(self._kind):
-            found = _TYPE.search(event)
-            self._saw_terminal |= found is not None and found[1] in terminals
+            self._saw_terminal |= _type_of(event) in terminals
 
     def _look_at_choices(self, event: bytes) -> None:
         is_last = _FINISHED.search(event)
@@ -154,6 +152,14 @@ def truncation(kind: Kind) -> bytes:
 def _is_error(event: bytes) -> bool:
     payload = _json(event)
     return isinstance(payload, dict) and bool(payload.get("error"))
+
+
+def _type_of(event: bytes) -> str:
+    """The event's own type. Objects within it have types too, which may stand before it."""
+    found = _TYPE.search(event)
+    if found and event.count(b'"type"') > 1 and isinstance(payload := _json(event), dict):
+        return str(payload.get("type"))
+    return found[1].decode() if found else ""
 
 
 def _choices(event: bytes) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 Which path of the upstream a request means, or that it means none. Pure.
 
 Rule 1: only a plain, already normalised path below /v1/ is forwarded; everything that some server might read differently
-        (dot segments, doubled or encoded slashes, backslashes, control bytes, absolute form) is refused, never mended.
+        (dot segments, doubled or encoded slashes, backslashes, path parameters, escapes of escapes or of what is no text,
+        control bytes, absolute form) is refused, never mended.
 Rule 2: a denied path is recognised after decoding, so that escapes do not open it; what is forwarded are the raw bytes.
 Rule 3: the host is always the configured upstream's; nothing in a request can name another.
 """
@@ -20,7 +21,7 @@ from proxy.refusal import invalid_path, path_not_allowed
 
 _PLAIN = re.compile(r"/v1(?:/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})+)+/?")
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]|]|%[0-9A-Fa-f]{2})*")
-_HIDDEN = re.compile(r"%(?:2[ef]|5c|0[0-9a-f]|1[0-9a-f]|7f)", re.I)
+_HIDDEN = re.compile(r"%(?:2[5ef]|3b|5c|0[0-9a-f]|1[0-9a-f]|7f)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,10 @@ def target_of(raw: str, deny: Sequence[str] = ()) -> Target:
         raise invalid_path()
     if any(segment in (".", "..") for segment in path.split("/")):
         raise invalid_path()
-    meant = unquote(path).lower().rstrip("/")
+    try:
+        meant = unquote(path, errors="strict").lower().rstrip("/")
+    except UnicodeDecodeError:
+        raise invalid_path() from None
     for glob in deny:
         if fnmatchcase(meant, glob.lower()) or meant == glob.lower().removesuffix("/*"):
             raise path_not_allowed()

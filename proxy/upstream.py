@@ -12,6 +12,7 @@ import asyncio
 import io
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import structlog
@@ -31,6 +32,7 @@ from proxy.errand import Errand
 from proxy.headers import authorization
 from proxy.intake import Body, Stream
 from proxy.lease import Change
+from proxy.line import Line
 from proxy.refusal import Refusal
 
 log = structlog.get_logger()
@@ -42,14 +44,22 @@ FAILED = (ClientError, OSError, TimeoutError)
 LARGE = 1 << 20  # bytes; above it aiohttp wants a file, so that one write does not hold up the loop
 
 
-async def drive(errand: Errand, session: ClientSession, body: Body) -> AsyncGenerator[Part]:
+@dataclass(frozen=True, slots=True)
+class Road:
+    """What every errand goes by: the line before the keys, and the session towards the upstreams."""
+
+    line: Line
+    session: ClientSession
+
+
+async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
     """
     Carry out the errand. Gives a Refusal, or a Begin that is whole, or a Begin, chunks, and an End or a Cut.
 
     Close it (`contextlib.aclosing`) when the caller leaves.
     """
-    command = errand.begin()
     try:
+        command = await road.line.begin(errand)
         while isinstance(command, Send):
             report(errand.take_changes())
             if command.pause_seconds:
@@ -58,7 +68,7 @@ async def drive(errand: Errand, session: ClientSession, body: Body) -> AsyncGene
             idle = command.lease.key.upstream.idle_seconds
             try:
                 try:
-                    response = await _request(errand, session, command, body)
+                    response = await _request(errand, road.session, command, body)
                     command = await _until_decided(errand, response, idle)
                 except FAILED as failure:
                     command = errand.lost(was_sent=not isinstance(failure, NOT_SENT))

@@ -111,6 +111,7 @@ STATUS_OF_CODE: Mapping[str, int] = {
     **dict.fromkeys(MODEL_CODES, 404),
 }
 
+_STATUS = re.compile(r"[45][0-9]{2}")
 _IN_ORGANIZATION = re.compile(r"in organization (org-[A-Za-z0-9]{1,64})")
 _LIMIT_REQUESTED = re.compile(r"Limit:? (\d{1,12}), (?:Used \d{1,12}, )?Requested:? (\d{1,12})")
 
@@ -138,7 +139,7 @@ def judge_event(status: int, headers: Mapping[str, str], data: bytes) -> Verdict
         payload = payload["response"]
     error = _error_of(payload)
     code = error["code"]
-    meant = int(code) if code.isdigit() and 400 <= int(code) < 600 else STATUS_OF_CODE.get(code)
+    meant = int(code) if _STATUS.fullmatch(code) else STATUS_OF_CODE.get(code)
     return _judge_error(Answer(meant or STATUS_OF_CODE.get(error["type"], 400), headers), error)
 
 
@@ -149,7 +150,8 @@ def _judge_error(answer: Answer, error: dict[str, str]) -> Verdict:
     found = _LIMIT_REQUESTED.search(message)
     rule = _rule(status, names, message)
     named = next((name for name in (code, kind) if name), "")
-    organization = _IN_ORGANIZATION.search(message)
+    # Only a 429's words are the upstream's alone: other messages may repeat what a caller wrote.
+    organization = _IN_ORGANIZATION.search(message) if status == 429 else None
     return Verdict(
         rule,
         reason=_reason(status, rule, named, wait),
@@ -163,16 +165,24 @@ def _judge_error(answer: Answer, error: dict[str, str]) -> Verdict:
 
 def _rule(status: int, names: set[str], message: str) -> Rule:
     text = message.lower()
-    if status == 402 or (names & QUOTA_CODES) or "your account is not active" in text:
+    if status == 402 or names & QUOTA_CODES:
         return Rule.QUOTA
-    if names & DEAD_CODES or "your access was terminated" in text:
+    if names & DEAD_CODES:
         return Rule.DEAD
     if names & REGION_CODES:
         return Rule.REGION
-    if status in (401, 403) and (names & ADDRESS_CODES or "ip not authorized" in text):
+    if status in (401, 403) and names & ADDRESS_CODES:
         return Rule.ADDRESS
+    # Before the texts: such a message repeats the model's name, which a caller may have made to read like one of them.
     if status in (400, 403, 404) and (names & MODEL_CODES or "does not have access to model" in text):
         return Rule.MODEL
+    if status in (401, 403, 429):
+        if text.startswith("your account is not active"):
+            return Rule.QUOTA
+        if text.startswith("your access was terminated"):
+            return Rule.DEAD
+    if status in (401, 403) and "ip not authorized" in text:
+        return Rule.ADDRESS
     if status in (503, 529) or names & OVERLOAD_CODES:
         return Rule.OVERLOAD
     if status == 429:
@@ -181,7 +191,7 @@ def _rule(status: int, names: set[str], message: str) -> Rule:
         return Rule.SLOW_DOWN if "slow_down" in names else Rule.RATE
     if status == 401:
         return Rule.AUTH
-    if status in (502, 504) or 520 <= status <= 527:
+    if status in (502, 504) or 520 <= status <= 528:
         return Rule.UNKNOWN
     return Rule.SERVER if status >= 500 or 300 <= status < 400 else Rule.CLIENT
 

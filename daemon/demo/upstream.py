@@ -233,7 +233,7 @@ class ScriptedUpstream:
                     else:
                         response.content_length = act.length
                     await response.prepare(request)
-                case Chunk():
+                case Chunk() if request.method != "HEAD":
                     await response.write(act.data)
                 case Leave():
                     _leave(request.transport, by_reset=act.by_reset)

@@ -1,5 +1,5 @@
 """
-A look into the file that a running daemon uses, for `posthouse keys` and `posthouse pending`.
+A look into the file that a running daemon uses, for `posthouse keys`, `posthouse pending` and `posthouse usage`.
 
 Rule 1: nothing is ever written and no file is made, whoever runs it.
 Rule 2: it blocks; it is for commands, never for the daemon.
@@ -18,7 +18,9 @@ from daemon.sqlite.database import BUSY_SECONDS
 from daemon.sqlite.ledger import CELLS, KEYS, cell_of, key_of
 from daemon.sqlite.migrate import MIGRATIONS
 from daemon.sqlite.store import PENDING, exchange_of
+from daemon.sqlite.usage import LATEST, usage_of
 from proxy.ledger import Health
+from proxy.usage_ledger import Usage
 
 
 def read_health(path: Path) -> Health:
@@ -31,6 +33,12 @@ def read_pending(path: Path, *, limit: int = 50, offset: int = 0) -> list[Exchan
     """Uncollected exchanges of every account, oldest first. Raises DatabaseRefused."""
     [rows] = _read(path, (PENDING, {"limit": limit, "offset": offset}))
     return [exchange_of(row) for row in rows]
+
+
+def read_usage(path: Path, *, days: int = 7) -> list[Usage]:
+    """The sums of the last `days` days on which anything was used, the newest day first. Raises DatabaseRefused."""
+    [rows] = _read(path, (LATEST, {"days": days}))
+    return [usage_of(row) for row in rows]
 
 
 def _read(path: Path, *queries: tuple[str, Mapping[str, int]]) -> Sequence[list[sqlite3.Row]]:

@@ -19,10 +19,12 @@ from daemon.schema import Settings
 from daemon.sqlite.database import Database
 from daemon.sqlite.ledger import SqliteLedger
 from daemon.sqlite.store import SqliteStore
+from daemon.sqlite.usage import SqliteUsage
 from proxy.ledger import CellRecord, Health, KeyRecord
+from proxy.usage_ledger import Usage
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("serve", "demo", "check", "init", "token", "keys", "pending")
+COMMANDS = ("serve", "demo", "check", "init", "token", "keys", "pending", "usage")
 OURS = ("OPENAI_", "POSTHOUSE_", "WECHAT_")
 
 
@@ -112,7 +114,7 @@ def test_a_config_with_ten_errors_is_ten_lines_and_2() -> None:
     assert "bot.lable: unknown setting; did you mean label?" in result.stderr.splitlines()
 
 
-@pytest.mark.parametrize("command", ["check", "serve", "keys", "pending"])
+@pytest.mark.parametrize("command", ["check", "serve", "keys", "pending", "usage"])
 def test_a_config_that_is_not_there_is_one_sentence_and_1(command: str) -> None:
     result = run(command, "--config", "gone.toml")
 
@@ -120,7 +122,7 @@ def test_a_config_that_is_not_there_is_one_sentence_and_1(command: str) -> None:
     assert result.stderr == "posthouse: gone.toml: no such file or directory\n"
 
 
-@pytest.mark.parametrize("command", ["check", "serve", "keys", "pending"])
+@pytest.mark.parametrize("command", ["check", "serve", "keys", "pending", "usage"])
 def test_a_config_that_is_not_toml_is_one_line_and_2(command: str) -> None:
     written("[server")
 
@@ -222,7 +224,7 @@ def test_token_refuses_a_name_that_the_config_would_refuse(name: str) -> None:
     assert run("token", name).exit_code == 2
 
 
-# keys and pending
+# keys, pending and usage
 
 
 HEALTH = Health(
@@ -235,6 +237,11 @@ HEALTH = Health(
         CellRecord(("key", "f2"), until=1.0, since=0.0, rule="rate", reason="long ago"),
     ),
 )
+USED = [
+    Usage(f"2026-11-{day}", caller, "limited", "gpt-5", "reported", 2, 30, 12, 8)
+    for day in ("09", "20", "22")
+    for caller in ("team", "laptop")
+]
 QUESTION = Exchange("e1", "gh_1", "o_0123456789abcdef", "p1", question="a question of more than twenty characters")
 
 
@@ -245,6 +252,7 @@ async def database(folder: Path) -> None:
     async with Database(folder / "posthouse.db") as opened:
         await SqliteLedger(opened).save(HEALTH)
         await SqliteStore(opened).begin(QUESTION)
+        await SqliteUsage(opened).add(USED)
 
 
 @pytest.mark.usefixtures("database")
@@ -285,7 +293,23 @@ def test_pending_shows_no_words_where_the_page_shows_none() -> None:
     assert "more than" not in run("pending").stdout
 
 
-@pytest.mark.parametrize("command", ["keys", "pending"])
+@pytest.mark.usefixtures("database")
+def test_usage_shows_the_last_days_with_any_use_and_the_newest_first() -> None:
+    result = run("usage", "--days", "2", "--json")
+
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert [(row["day"][-2:], row["caller"]) for row in rows] == [
+        ("22", "laptop"),
+        ("22", "team"),
+        ("20", "laptop"),
+        ("20", "team"),
+    ]
+    assert [rows[0][f"{kind}_tokens"] for kind in ("prompt", "completion", "cached")] == [30, 12, 8]
+    assert "prompt tokens" in run("usage").stdout
+
+
+@pytest.mark.parametrize("command", ["keys", "pending", "usage"])
 def test_without_a_database_there_is_one_sentence_and_none_is_made(folder: Path, command: str) -> None:
     result = run(command)
 

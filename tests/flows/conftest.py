@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import ClientSession, web
@@ -17,10 +18,17 @@ from daemon.demo.steps import Step
 from daemon.demo.upstream import ScriptedUpstream
 from daemon.server import Limits, serving
 from daemon.session import upstream_session
+from proxy.affinity import Affinity
+from proxy.allowance import Allowances
 from proxy.callers import Caller, Callers
 from proxy.forward import Gateway, GatewaySettings
 from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
+from proxy.line import Line
+from proxy.soft_affinity import SoftAffinity
+from proxy.upstream import Road
+from proxy.usage_book import Days, UsageBook
+from proxy.witness import Witnesses
 
 TOKEN = "ph-test-token"
 
@@ -31,9 +39,11 @@ class Bench:
 
     upstream: ScriptedUpstream
     pool: KeyPool
+    book: UsageBook
     url: str
     session: ClientSession = field(repr=False)
     outgoing: ClientSession = field(repr=False)
+    line: Line
     later: list[float] = field(default_factory=lambda: [0.0])
 
     @property
@@ -41,7 +51,7 @@ class Bench:
         return {"Authorization": f"Bearer {TOKEN}"}
 
     def let_pass(self, seconds: float) -> None:
-        """The pool's clock jumps ahead."""
+        """The clocks of the pool and of the callers' limits jump ahead."""
         self.later[0] += seconds
 
     def state(self, name: str) -> str:
@@ -66,6 +76,7 @@ async def start() -> AsyncIterator[Start]:
             callers: Sequence[Caller] | None = None,
             upstream_settings: dict[str, Any] | None = None,
             keys: dict[str, dict[str, Any]] | None = None,
+            wall_clock: Callable[[], float] = time.time,
         ) -> Bench:
             simulated = await stack.enter_async_context(ScriptedUpstream())
             limits = {"first_byte_seconds": 5.0, "idle_seconds": 5.0, **(upstream_settings or {})}
@@ -77,16 +88,26 @@ async def start() -> AsyncIterator[Start]:
                 simulated.organization[secret] = f"org-{number}"
                 pool_keys.append(Key(name, secret, f"fp{number}", at, **(keys or {}).get(name, {})))
             later = [0.0]
-            pool = KeyPool(pool_keys, clock=lambda: time.monotonic() + later[0], jitter=lambda: 0.0)
+            line = Line()
+            pool = KeyPool(pool_keys, clock=lambda: time.monotonic() + later[0], jitter=lambda: 0.0, on_room=line.kick)
+            days = Days(ZoneInfo("Asia/Shanghai"), wall_clock)
+            book = UsageBook({"gpt-5"}, days)
+            affinity = Affinity()
             outgoing = await stack.enter_async_context(upstream_session())
             ids = itertools.count(1)
             gateway = Gateway(
                 pool,
                 Callers(callers if callers is not None else [Caller("test", hashlib.sha256(TOKEN.encode()).digest())]),
-                outgoing,
-                replace(settings or GatewaySettings(), first_upstream=at),
+                Road(line, outgoing),
+                replace(settings or GatewaySettings(queue_seconds=0), first_upstream=at),
+                allowances=Allowances(
+                    clock=lambda: time.monotonic() + later[0],
+                    tokens_today=book.spent_today,
+                    seconds_left_today=days.seconds_left,
+                ),
+                witnesses=Witnesses(book, affinity, SoftAffinity(b"salt"), time.monotonic, wall_clock),
                 secrets=[key.secret for key in pool_keys],
-                wall_clock=time.time,
+                wall_clock=wall_clock,
                 jitter=lambda: 0.0,
                 new_id=lambda: f"r{next(ids)}",
             )
@@ -94,6 +115,6 @@ async def start() -> AsyncIterator[Start]:
             app.add_routes(gateway.routes())
             (address,) = await stack.enter_async_context(serving(app, ["127.0.0.1:0"], Limits(), drain_seconds=0.2))
             session = await stack.enter_async_context(ClientSession())
-            return Bench(simulated, pool, f"http://{address}", session, outgoing, later)
+            return Bench(simulated, pool, book, f"http://{address}", session, outgoing, line, later)
 
         yield start

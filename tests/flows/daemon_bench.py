@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aiohttp import ClientSession
+
 from daemon import app, config
 from daemon.demo.envelope import Account, Mode
 from daemon.demo.steps import Step
-from daemon.demo.subscriber import WeChatSide
+from daemon.demo.subscriber import Outcome, WeChatSide
 from daemon.demo.upstream import ScriptedUpstream
 from daemon.secret import Sources
 
@@ -34,7 +37,7 @@ def document(base_url: str, accounts: Sequence[Account], keys: Sequence[str], **
                     "path": path_of(account),
                     "token": account.token,
                     "app_id": account.app_id,
-                    **({"encoding_aes_key": account.aes_key, "allow_plaintext": True} if account.aes_key else {}),
+                    **({"encoding_aes_key": account.aes_key} if account.aes_key else {}),
                 }
                 for account in accounts
             ],
@@ -54,6 +57,28 @@ class Town:
     daemon: app.Running
     upstream: ScriptedUpstream = field(repr=False)
     sides: Mapping[str, WeChatSide] = field(repr=False)
+    session: ClientSession = field(repr=False)
+
+    @property
+    def side(self) -> WeChatSide:
+        """Of the only account."""
+        (side,) = self.sides.values()
+        return side
+
+    async def has_told(self, *, pages: int = 0) -> None:
+        """
+        Until the store knows that what was said has reached the subscriber: so many `pages`, or all of it.
+
+        The write follows the reply, within milliseconds: no thumb is that fast, but a test is.
+        """
+        async with asyncio.timeout(5):
+            while any(not pages or row.next_page < pages for row in await self.daemon.store.pending(50)):
+                await asyncio.sleep(0.005)
+
+    async def until(self, claim: Callable[[ScriptedUpstream], bool]) -> None:
+        """Wait for something that the upstream sees."""
+        async with asyncio.timeout(10):
+            await self.upstream.until(claim)
 
     @property
     def model_calls(self) -> int:
@@ -67,13 +92,17 @@ async def town(
     accounts: Sequence[Account] = (Account(),),
     *,
     patience: float = 5.0,
+    amend: Callable[[dict[str, Any]], object] = lambda document: None,
     **bot: Any,
 ) -> AsyncIterator[Town]:
+    """`scripts` has one key for each script, by its secret; `amend` may change the config's document before it is parsed."""
     async with contextlib.AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(
             ScriptedUpstream({key: list(steps) for key, steps in scripts.items()})
         )
-        settings = config.parse(document(upstream.base_url, accounts, list(scripts), **bot), Sources({}, folder))
+        written = document(upstream.base_url, accounts, list(scripts), **bot)
+        amend(written)
+        settings = config.parse(written, Sources({}, folder))
         daemon = await stack.enter_async_context(app.running(settings, drain_seconds=0.2))
         sides = {
             account.id: await stack.enter_async_context(
@@ -81,7 +110,14 @@ async def town(
             )
             for account in accounts
         }
-        yield Town(daemon, upstream, sides)
+        session = await stack.enter_async_context(ClientSession())
+        yield Town(daemon, upstream, sides, session)
+
+
+def words(outcome: Outcome) -> str:
+    """What the subscriber reads."""
+    assert not outcome.red_line, outcome.red_line
+    return outcome.words or ""
 
 
 SAFE = Account(id="gh_000000000001", mode=Mode.SAFE, app_id="wx0000000000000001", aes_key=AES_KEY)

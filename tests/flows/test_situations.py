@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -36,11 +37,12 @@ from proxy.checks import check_due
 from tests.flows.conftest import Bench, Start
 
 WELL = Answer("well")
+NUMBERS = itertools.count(1)
 
 
 async def ask(bench: Bench, **more: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, JSON body and headers of one chat completion."""
-    body = {"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}], **more}
+    """Status, JSON body and headers of one chat completion; each is a conversation of its own, bound to no key."""
+    body = {"model": "gpt-5", "messages": [{"role": "user", "content": f"question {next(NUMBERS)}"}], **more}
     async with bench.session.post(f"{bench.url}/v1/chat/completions", json=body, headers=bench.headers) as response:
         return response.status, await response.json(), {name.lower(): value for name, value in response.headers.items()}
 
@@ -233,12 +235,50 @@ async def test_when_every_key_cools_the_caller_hears_when_the_first_is_back(star
     assert 19_000 < int(headers["retry-after-ms"]) <= 20_000
 
 
-@pytest.mark.parametrize("fallen", [Deactivated(), NoQuota()])
-async def test_when_every_key_is_dead_or_without_quota_nobody_should_retry(start: Start, fallen: Step) -> None:
-    bench = await start([fallen], [fallen])
+async def test_when_every_key_is_without_quota_nobody_should_retry(start: Start) -> None:
+    bench = await start([NoQuota()], [NoQuota()])
     status, body, headers = await ask(bench)
     assert (status, body["error"]["code"], headers["x-should-retry"]) == (503, "pool_exhausted", "false")
+
+
+@pytest.mark.parametrize("rejection", [Revoked(), Deactivated()])
+async def test_when_all_keys_are_rejected_at_once_the_upstream_rests_and_the_keys_are_suspects(
+    start: Start, rejection: Step
+) -> None:
+    bench = await start([rejection], [rejection])
+    status, body, headers = await ask(bench)
+    assert (status, body["error"]["code"], headers["retry-after"]) == (503, "overloaded", "30")
     assert "Incorrect API key" not in body["error"]["message"]
+    assert {view.state for view in bench.pool.snapshot()} == {"suspect"}
+    assert "egress address" in bench.pool.snapshot()[0].reason
+
+
+async def test_when_keys_were_pardoned_three_times_their_rejections_stand(start: Start) -> None:
+    bench = await start([Deactivated()], [Deactivated()])
+    await ask(bench)
+    for _ in range(3):
+        bench.let_pass(31)
+        await check_due(bench.pool, bench.outgoing)
+    assert {view.state for view in bench.pool.snapshot()} == {"dead"}
+    status, body, headers = await ask(bench)
+    assert (status, body["error"]["code"], headers["x-should-retry"]) == (503, "pool_exhausted", "false")
+
+
+async def test_five_failures_in_half_a_minute_open_the_breaker_and_one_trial_closes_it(start: Start) -> None:
+    bench = await start([*[ServerError()] * 6, WELL], [*[ServerError()] * 6, WELL])
+    for _ in range(3):
+        assert (await ask(bench))[0] in (500, 503)
+    status, body, headers = await ask(bench)
+    assert (status, body["error"]["code"], headers["retry-after"]) == (503, "overloaded", "5")
+    asked = len(bench.upstream.requests)
+    bench.let_pass(5)
+    assert (await ask(bench))[0] == 500, "the trial fails, so it rests for twice as long"
+    assert len(bench.upstream.requests) == asked + 1
+    assert (await ask(bench))[2]["retry-after"] == "10"
+    bench.upstream.script = {"sk-1": [WELL], "sk-2": [WELL]}
+    bench.let_pass(10)
+    assert (await ask(bench))[0] == 200
+    assert {view.state for view in bench.pool.snapshot()} == {"ready"}
 
 
 async def test_a_gateway_without_keys_says_so(start: Start) -> None:

@@ -1,0 +1,55 @@
+"""
+How often a request may be sent, and with which keys not again. Pure.
+
+Rule 1: at most four attempts, two when the client says it is already retrying; within them each rule allows so many more.
+Rule 2: never the same key twice, unless the request did not reach it (`connect`) or asks for nothing but reading.
+Rule 3: what was sent and not answered (`unknown`) is sent again only if it asks for nothing but reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.verdict import Rule
+
+MOST = 4
+MOST_OF_RETRIES = 2
+READING = frozenset({"GET", "HEAD"})
+
+# How many more attempts a rule allows within one request; a rule that is not here allows none.
+MORE: Mapping[Rule, int] = {
+    Rule.RATE: MOST,
+    Rule.QUOTA: MOST,
+    Rule.AUTH: MOST,
+    Rule.DEAD: MOST,
+    Rule.ADDRESS: MOST,
+    Rule.MODEL: 2,
+    Rule.TOO_LARGE: 1,
+    Rule.SLOW_DOWN: 1,
+    Rule.OVERLOAD: 1,
+    Rule.SERVER: 1,
+    Rule.CONNECT: 1,
+}
+
+
+class Attempts:
+    def __init__(self, method: str, *, is_client_retry: bool) -> None:
+        self.is_reading = method in READING
+        self.tried: set[str] = set()  # names of keys
+        self._left = MOST_OF_RETRIES if is_client_retry else MOST
+        self._left_by_rule = {**MORE, Rule.UNKNOWN: 1} if self.is_reading else dict(MORE)
+
+    def begun(self) -> None:
+        self._left -= 1
+
+    def failed(self, key: str, rule: Rule) -> None:
+        """The key is not to be used again, where that is so."""
+        if rule is not Rule.CONNECT and not (rule is Rule.UNKNOWN and self.is_reading):
+            self.tried.add(key)
+
+    def takes_another(self, rule: Rule) -> bool:
+        """Whether there is one more after `rule`; asking uses it up."""
+        if self._left <= 0 or self._left_by_rule.get(rule, 0) <= 0:
+            return False
+        self._left_by_rule[rule] -= 1
+        return True

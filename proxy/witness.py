@@ -1,0 +1,86 @@
+"""
+What is learned from an answer on its way to the caller: what it used, what it made, which key will remember it. Pure.
+
+Rule 1: it sees every byte before the caller has it, and changes none.
+Rule 2: what an answer makes is remembered only where the answer came whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from proxy.affinity import Affinity, Claim
+from proxy.command import Begin
+from proxy.errand import Errand
+from proxy.made import MadeWatch
+from proxy.peek import Peek
+from proxy.soft_affinity import SoftAffinity
+from proxy.target import Target
+from proxy.usage import UsageWatch
+from proxy.usage_book import UsageBook
+
+
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """Which key a request is bound to (`claim`) and which it would rather have (`soft_key`)."""
+
+    claim: Claim = field(default_factory=Claim)
+    soft_key: bytes | None = None
+    preferred: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """`clock` is monotonic, `wall_clock` gives epoch seconds."""
+
+    book: UsageBook
+    affinity: Affinity
+    soft: SoftAffinity
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+
+    def bond(self, method: str, target: Target, seen: Peek, *, caller: str, sees_all: bool) -> Bond:
+        """Raises a Refusal where the request names what is not the caller's."""
+        now = self.wall_clock()
+        claim = self.affinity.claim(method, target, seen, caller=caller, sees_all=sees_all, now=now)
+        soft_key = self.soft.soft_key(seen.model, seen.opening)
+        return Bond(claim, soft_key, self.soft.preferred(soft_key, self.clock()))
+
+    @contextmanager
+    def watching(self, errand: Errand, sent: bytes, bond: Bond) -> Iterator[Witness]:
+        with self.book.watching(errand, sent) as usage:
+            yield Witness(self, errand, bond, usage)
+
+
+class Witness:
+    """Tell it the answer's beginning, every chunk, and its proper end."""
+
+    def __init__(self, witnesses: Witnesses, errand: Errand, bond: Bond, usage: UsageWatch) -> None:
+        self._witnesses, self._errand, self._bond, self._usage = witnesses, errand, bond, usage
+        self._made: MadeWatch | None = None
+
+    def begin(self, begin: Begin) -> None:
+        self._usage.begin(begin)
+        key = self._errand.served_by
+        if key is None or not key.fingerprint:
+            return
+        witnesses, bond = self._witnesses, self._bond
+        witnesses.soft.remember(bond.soft_key, key.fingerprint, witnesses.clock())
+        self._made = witnesses.affinity.watch(
+            bond.claim, key.fingerprint, begin.status, begin.headers, now=witnesses.wall_clock()
+        )
+        if self._made is not None and begin.data:
+            self._made.feed(begin.data)
+        if begin.is_whole:
+            self.end()
+
+    def feed(self, chunk: bytes) -> None:
+        self._usage.feed(chunk)
+        if self._made is not None:
+            self._made.feed(chunk)
+
+    def end(self) -> None:
+        if self._made is not None:
+            self._made.end()
