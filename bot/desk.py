@@ -27,6 +27,7 @@ from bot.exchange import Event, Exchange, Reason, State, advance
 from bot.memory import MemorySettings
 from bot.outcome import LONGEST_REST
 from bot.patience import patiently
+from bot.report import report
 from bot.store import ExchangeStore, StoreUnavailable
 from bot.tickets import Ticket, Tickets
 
@@ -109,7 +110,7 @@ class Desk:
         """
         ticket = self._tickets.get(exchange_id)
         if ticket is None:
-            return await self._store.get(exchange_id)
+            return self._tickets.delivered.get(exchange_id) or await self._store.get(exchange_id)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await ticket.settled.wait()
@@ -128,7 +129,8 @@ class Desk:
 
         ticket = self._tickets.get(exchange.id)
         if ticket is None:
-            self._own(patiently(lambda: self._change(exchange.id, change), self._sleep))
+            self._tickets.delivered[exchange.id] = change(self._tickets.newest(exchange))
+            self._own(self._collect(exchange.id, change))
         else:  # its answer is not written yet: its task will write both
             ticket.exchange = change(ticket.exchange)
 
@@ -227,7 +229,7 @@ class Desk:
         )
         await self._save(ticket, advance(asked, Event.START, started_at=self._clock(), not_before=0.0))
         thought_over = await self._thought_over(ticket.exchange, recent)
-        _report(thought_over, now=self._clock())
+        report(thought_over, now=self._clock())
         await self._save(ticket, thought_over)
 
     async def _thought_over(self, exchange: Exchange, recent: Sequence[Exchange]) -> Exchange:
@@ -279,6 +281,12 @@ class Desk:
             raise _Forgotten
         return changed
 
+    async def _collect(self, exchange_id: str, change: Callable[[Exchange], Exchange]) -> None:
+        try:
+            await patiently(lambda: self._change(exchange_id, change), self._sleep)
+        finally:
+            self._tickets.delivered.pop(exchange_id, None)
+
     async def _change(self, exchange_id: str, change: Callable[[Exchange], Exchange]) -> Exchange | None:
         """Read, change and write an exchange that no task is asking about; one change at a time. None when it is gone."""
         async with self._locks.setdefault(exchange_id, asyncio.Lock()):
@@ -287,14 +295,3 @@ class Desk:
                 return None
             after = change(before)
             return after if after is before or await self._store.save(after) else None
-
-
-def _report(exchange: Exchange, *, now: float) -> None:
-    seconds = round(now - exchange.started_at, 1)
-    match exchange.state:
-        case State.ANSWERED:
-            log.info("answer.given", seconds=seconds, characters=len(exchange.answer))
-        case State.QUEUED:
-            log.info("answer.rested", seconds=round(exchange.not_before - now, 1))
-        case State.FAILED if exchange.reason is not Reason.CRASHED:  # which has its own event
-            log.info("answer.failed", seconds=seconds, reason=str(exchange.reason))

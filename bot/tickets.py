@@ -38,6 +38,7 @@ class Tickets:
     def __init__(self) -> None:
         self._by_id: dict[str, Ticket] = {}
         self._lines: dict[tuple[str, str], list[Ticket]] = {}  # (account, openid) -> in order of arrival
+        self.delivered: dict[str, Exchange] = {}  # by id: a page of them has gone out, and that is being written
 
     def __iter__(self) -> Iterator[Ticket]:
         return (ticket for line in self._lines.values() for ticket in line)
@@ -55,7 +56,7 @@ class Tickets:
     def newest(self, row: Exchange) -> Exchange:
         """The exchange of a row that was just read, as it really stands."""
         ticket = self._by_id.get(row.id)
-        return row if ticket is None else ticket.exchange
+        return self.delivered.get(row.id, row) if ticket is None else ticket.exchange
 
     def open(self, exchange: Exchange) -> Ticket:
         ticket = Ticket(exchange)

@@ -46,6 +46,7 @@ class KeyPool:
         self._slots = {key.fingerprint: Slot(key) for key in keys}
         for place, slot in enumerate(self._slots.values()):
             slot.last_used = place - len(self._slots)  # those never used come first, in the order of the config
+        self._retired: dict[str, Slot] = {}  # no longer configured, but requests are still on their way with them
         self._rankings = Rankings(self._slots.values())
         self._cells = Cells()
         self._clock, self._on_change, self._on_room = clock, on_change, on_room
@@ -154,7 +155,8 @@ class KeyPool:
 
     def release(self, lease: Lease) -> None:
         """The request is over, in whatever way: its place is free."""
-        slot = self._slots.get(lease.key.fingerprint)
+        fingerprint = lease.key.fingerprint
+        slot = self._slots.get(fingerprint) or self._retired.get(fingerprint)
         if slot is not None and not lease.is_released:
             lease.is_released = True
             slot.in_flight -= 1
@@ -228,12 +230,14 @@ class KeyPool:
 
     def reconfigure(self, keys: Sequence[Key]) -> None:
         """Other keys from now on; one whose secret is known keeps its health, whatever it is called now."""
-        known = {slot.key.fingerprint: slot for slot in self._slots.values()}
+        known = self._retired | self._slots
         self._slots.clear()
-        for key in keys:
-            slot = self._slots[key.fingerprint] = known.get(key.fingerprint) or Slot(key)
-            slot.key = key
+        for place, key in enumerate(keys):
+            slot = self._slots[key.fingerprint] = known.pop(key.fingerprint, None) or Slot(key)
+            slot.last_used = slot.last_used or place - len(keys)
             slot.organization = key.organization or slot.organization
+            slot.key = key
+        self._retired = {fingerprint: slot for fingerprint, slot in known.items() if slot.in_flight}
         self._rankings = Rankings(self._slots.values())
         self._on_change()
         self._on_room()

@@ -91,7 +91,10 @@ class Webhook:
     async def push(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
         if body is None:
-            log.warning("push.refused", account=self._account.id, reason="too_large", address=request.remote)
+            advice = "larger than any push; probably not WeChat"
+            log.warning(
+                "push.refused", account=self._account.id, reason="too_large", address=request.remote, advice=advice
+            )
             return too_large()
         try:
             admitted = self._account.gate.admit(request.query.items(), body, self._clock())
@@ -107,7 +110,14 @@ class Webhook:
     def _refuse(self, request: web.Request, kind: Kind, refused: Refused) -> web.Response:
         self.attempts.append(Attempt(self._clock(), kind, refused.reason))
         reason = refused.reason.value
-        log.warning("push.refused", account=self._account.id, kind=kind, reason=reason, address=request.remote)
+        log.warning(
+            "push.refused",
+            account=self._account.id,
+            kind=kind,
+            reason=reason,
+            address=request.remote,
+            advice=str(refused),
+        )
         return forbidden()
 
 

@@ -136,6 +136,19 @@ class SlowStore(MemoryStore):
         return await super().begin(exchange)
 
 
+class SlowToSave(MemoryStore):
+    """Saves nothing while the test does not let it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_save = asyncio.Event()
+        self.may_save.set()
+
+    async def save(self, exchange: Exchange) -> bool:
+        await self.may_save.wait()
+        return await super().save(exchange)
+
+
 @pytest.fixture
 def model() -> Model:
     return Model()
@@ -625,6 +638,25 @@ async def test_pages_leave_the_mailbox_as_they_are_delivered(desk: Desk, model: 
     assert await desk.mailbox("gh_a", "o_anna") == []
     assert await desk.find("gh_a", "o_anna", "push-tap") == whole
     assert await desk.last_collected("gh_a", "o_anna", since=0.0) == whole
+
+
+async def test_a_tap_that_comes_before_a_page_is_written_sees_that_it_went_out(model: Model, time: Time) -> None:
+    """On a slow disk a tap overtook the writing of the page before it, and brought the same page again."""
+    store = SlowToSave()
+    async with desk_over(store, model, time) as desk:
+        answered = await answer(desk, model, question("1"), "two pages")
+        store.may_save.clear()
+
+        desk.delivered(answered, "push-1", page=0, is_last=False)
+        seen = await desk.wait("id-1", 0)
+        assert seen is not None
+        assert (seen.next_page, seen.collected_by) == (1, "push-1")
+        assert await desk.mailbox("gh_a", "o_anna") == [seen]
+        desk.delivered(seen, "push-tap", page=1, is_last=True)
+        assert await desk.mailbox("gh_a", "o_anna") == []
+
+        store.may_save.set()
+        assert (await until_written(store, "id-1", state=State.COLLECTED)).next_page == 2
 
 
 async def test_what_is_delivered_at_once_is_all_written(desk: Desk, model: Model, store: MemoryStore) -> None:
