@@ -8,7 +8,6 @@ Rule 2: what the bot asks and what the gateway answers meet here, in `ask_throug
 from __future__ import annotations
 
 import contextlib
-import random
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -26,49 +25,40 @@ from bot.wechat.visits import Visits
 from bot.wechat.webhook import Account, Webhook
 from daemon import wiring
 from daemon.addresses import Network, parsed
-from daemon.config import secrets as secrets_of
 from daemon.errors import error_middleware
-from daemon.jobs import Flush, Job
+from daemon.gateway import new_id, open_gateway
+from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
+from daemon.misdirected import telling_misdirected
 from daemon.operator.assets import read_assets
 from daemon.operator.page import setup_templates
 from daemon.operator.routes import Operator
 from daemon.schema import Settings
 from daemon.secret import Secret
 from daemon.server import serving
-from daemon.session import upstream_session
-from daemon.sqlite.affinity import SqliteAffinityLedger
 from daemon.sqlite.database import Database
-from daemon.sqlite.ledger import SqliteLedger
 from daemon.sqlite.store import SqliteStore
-from daemon.sqlite.usage import SqliteUsage
-from proxy.affinity import Affinity
-from proxy.allowance import Allowances
 from proxy.chat import Chat, EmptyAnswer, TornAnswer
-from proxy.checks import check_due
-from proxy.forward import Gateway
 from proxy.keypool import KeyPool
-from proxy.line import Line
 from proxy.refusal import Refusal
-from proxy.soft_affinity import SoftAffinity
-from proxy.upstream import Road
-from proxy.usage_book import Days, UsageBook
-from proxy.witness import Witnesses
 
-CHECK_SECONDS = 1.0  # how late a free check may be
 MOST_VERIFIED = 1_000  # addresses of WeChat's servers, which have no limit of connections; it has some hundred
 EXPIRY_SECONDS = 3600.0  # between two looks for answers older than `bot.keep_days`
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A daemon that serves. `url` is its first TCP listener as a client on this machine reaches it, "" without one."""
+    """A daemon that serves. `url` is its first TCP listener as a client on this machine reaches it, "" without one.
+
+    `reload` takes up what `reload.needs_restart` does not name.
+    """
 
     url: str
     pool: KeyPool
     operator: Operator
     store: ExchangeStore
     app: web.Application
+    reload: Callable[[Settings], None]
 
 
 @contextlib.asynccontextmanager
@@ -87,58 +77,13 @@ async def running(
 
     async with contextlib.AsyncExitStack() as ladder:
         database = await ladder.enter_async_context(Database(settings.server.database))
-        store, ledger = SqliteStore(database), SqliteLedger(database)
-        install_secret = await ledger.install_secret()
-
-        keys = wiring.keys(settings, install_secret)
-        hidden = [secret.reveal() for secret in secrets_of(settings)]
-        flush = Flush("key health", lambda: ledger.save(pool.health(wall=time.time())))
-        line = Line()
-        pool = KeyPool(keys, clock=time.monotonic, jitter=random.random, on_change=flush.wake, on_room=line.kick)
-        pool.restore(await ledger.load(), wall=time.time())
-
-        async def save_usage() -> None:
-            used = book.unsaved()
-            await usage.add(used)
-            book.saved(used)
-
-        usage, days = SqliteUsage(database), Days(settings.server.timezone, time.time)
-        flush_usage = Flush("usage", save_usage)
-        book = UsageBook(wiring.model_names(settings), days, on_change=flush_usage.wake)
-        book.restore(await usage.load(days.today()))
-        allowances = Allowances(
-            clock=time.monotonic, tokens_today=book.spent_today, seconds_left_today=days.seconds_left
-        )
-
-        async def save_objects() -> None:
-            made = affinity.unsaved()
-            await objects.save(made)
-            affinity.saved(made)
-
-        objects, flush_objects = SqliteAffinityLedger(database), Flush("affinity", save_objects)
-        affinity = Affinity(on_change=flush_objects.wake)
-        affinity.restore(await objects.load())
-        soft = SoftAffinity(secrets.token_bytes(16))
-        witnesses = Witnesses(book, affinity, soft, time.monotonic, time.time)
-
-        session = await ladder.enter_async_context(upstream_session())
-        road = Road(line, session)
-        chat = Chat(
-            pool,
-            road,
-            book,
-            wiring.chat_parameters(settings),
-            clock=time.monotonic,
-            jitter=random.random,
-            new_id=_new_id,
-            queue_seconds=settings.bot.queue_seconds,
-            secrets=hidden,
-        )
+        store = SqliteStore(database)
+        gateway = await ladder.enter_async_context(open_gateway(settings, database))
         models = wiring.model_and_prompt(settings)
         desk = await ladder.enter_async_context(
             Desk(
                 store,
-                ask_through(chat),
+                ask_through(gateway.chat),
                 settings=wiring.desk(settings),
                 model_of=lambda account: models.get(account, (settings.bot.model, settings.bot.system_prompt)),
                 clock=time.time,
@@ -150,7 +95,7 @@ async def running(
                 desk,
                 wiring.style(settings),
                 clock=time.time,
-                new_id=_new_id,
+                new_id=new_id,
                 timing=wiring.timing(settings),
                 queued_questions=settings.bot.queued_questions,
             )
@@ -160,47 +105,32 @@ async def running(
         async def forget_the_old() -> None:
             await store.expire(before=time.time() - settings.bot.keep_days * 86_400)
 
-        await ladder.enter_async_context(
-            jobs_running(
-                flush,
-                flush_usage,
-                flush_objects,
-                Job("free checks", lambda: check_due(pool, session), CHECK_SECONDS),
-                Job("expiry", forget_the_old, EXPIRY_SECONDS),
-            )
-        )
+        await ladder.enter_async_context(jobs_running(Job("expiry", forget_the_old, EXPIRY_SECONDS)))
 
         assets = read_assets()
+        webhooks = [
+            Webhook(account, clock=time.time, random16=lambda: secrets.token_bytes(16), vouch=vouch)
+            for account in accounts
+        ]
         operator = Operator(
             password=_revealed(settings.operator.password),
             show_words=settings.operator.show_words,
-            secret=install_secret,
-            keys=pool.snapshot,
-            has_eligible_key=pool.has_eligible,
+            secret=gateway.install_secret,
+            keys=gateway.pool.snapshot,
+            has_eligible_key=gateway.pool.has_eligible,
+            accounts=lambda: [webhook.view() for webhook in webhooks],
             store=store,
             assets=assets,
             clock=time.time,
             is_https=lambda request: request.scheme == "https",
             address=lambda request: request.remote or "",
         )
-        gateway = Gateway(
-            pool,
-            wiring.callers(settings),
-            road,
-            wiring.gateway(settings),
-            allowances=allowances,
-            witnesses=witnesses,
-            secrets=hidden,
-            wall_clock=time.time,
-            jitter=random.random,
-            new_id=_new_id,
-        )
-        app = web.Application(middlewares=[error_middleware])
+        middlewares = (error_middleware, telling_misdirected([account.path for account in accounts]))
+        app = web.Application(middlewares=middlewares)
         app.on_response_prepare.append(_unsigned)
         setup_templates(app, assets)
-        app.add_routes([*gateway.routes(), *operator.routes(), *extra_routes()])
-        for account in accounts:
-            webhook = Webhook(account, clock=time.time, random16=lambda: secrets.token_bytes(16), vouch=vouch)
+        app.add_routes([*gateway.edge.routes(), *operator.routes(), *extra_routes()])
+        for webhook in webhooks:
             app.add_routes(webhook.routes())
         if settings.bot.cloudrun.enabled:
             secret = _revealed(settings.bot.cloudrun.secret) or ""
@@ -216,7 +146,12 @@ async def running(
                 drain_seconds=drain_seconds,
             )
         )
-        yield Running(_url(bound), pool, operator, store, app)
+
+        def reload(changed: Settings) -> None:
+            gateway.reconfigure(changed)
+            models.update(wiring.model_and_prompt(changed))
+
+        yield Running(_url(bound), gateway.pool, operator, store, app, reload)
 
 
 def ask_through(chat: Chat) -> Ask:
@@ -240,7 +175,7 @@ def ask_through(chat: Chat) -> Ask:
 
 def _in_the_desks_terms(refusal: Refusal) -> Resting | Unanswered:
     match refusal.code:
-        case "rate_limit_exceeded":
+        case "rate_limit_exceeded" | "overloaded":
             return Resting(refusal.retry_after_seconds)
         case "pool_exhausted":
             return Resting(None)
@@ -250,10 +185,6 @@ def _in_the_desks_terms(refusal: Refusal) -> Resting | Unanswered:
 async def _unsigned(_: web.BaseRequest, response: web.StreamResponse) -> None:
     """Nobody needs to know which version of what serves here."""
     response.headers.pop("Server", None)
-
-
-def _new_id() -> str:
-    return secrets.token_hex(8)
 
 
 def _revealed(secret: Secret | None) -> str | None:

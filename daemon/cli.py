@@ -93,12 +93,17 @@ def serve(named: Path | None, log_level: str) -> None:
 
     path, settings = _settings(named)
     log.configure(log_level, config.secrets(settings))
-    for doubt in _doubts(path, settings):
+    for doubt in config.doubts(path, settings, command=_called()):
         structlog.get_logger().warning("config.doubted", why=doubt)
 
     from daemon import process  # after the config: what is wrong with it need not wait for a server's imports
 
-    click.get_current_context().exit(process.serve(settings))
+    def reread() -> Settings:
+        changed = _settings(path)[1]
+        log.configure(log_level, config.secrets(changed))
+        return changed
+
+    click.get_current_context().exit(process.serve(settings, reread))
 
 
 @posthouse.command()
@@ -118,8 +123,10 @@ def demo(port: int, open_browser: bool, log_level: str) -> None:
 @config_option
 def check(named: Path | None) -> None:
     """Say everything that is wrong with the config at once."""
+    from daemon import config
+
     path, settings = _settings(named)
-    for doubt in _doubts(path, settings):
+    for doubt in config.doubts(path, settings, command=_called()):
         click.echo(f"warning: {doubt}", err=True)
     click.echo(f"{path or 'the environment'}: well: {_summary(settings)}")
 
@@ -142,11 +149,11 @@ def init(named: Path | None, yes: bool, **flags: str | None) -> None:
         raise FileExistsError(0, "there is one already, which stays as it is", str(path))
     answers = interview.hold(flags, asks=not yes, environ=os.environ)
     fresh = Fresh()
-    text = config_text(answers, fresh)
+    text = config_text(answers, fresh, _called())
     interview.refuse_what_is_wrong(text, os.environ)
     create(path, text)
-    click.echo(f"wrote {path}, which only you can read", err=True)
-    for gap in interview.gaps(answers):
+    click.echo(f"wrote {path}, which only you can read; after a change:  {_called()} check", err=True)
+    for gap in interview.gaps(answers, _called()):
         click.echo(gap, err=True)
     click.echo(f"caller's token, shown this once:   {fresh.caller_token}")
     click.echo(f"password of the status page:       {fresh.password}")
@@ -218,10 +225,9 @@ def _settings(named: Path | None) -> tuple[Path | None, Settings]:
     return path, config.load(path) if path else environment.settings(os.environ)
 
 
-def _doubts(path: Path | None, settings: Settings) -> list[str]:
-    from daemon import config
-
-    return config.doubts(path, settings) if path else []
+def _called() -> str:
+    """As the user called it: in a checkout there is no `posthouse`, but `python -m daemon`."""
+    return str(click.get_current_context().find_root().info_name)
 
 
 def _summary(settings: Settings) -> str:

@@ -2,7 +2,8 @@
 The daemon as a process: its event loop, its signals, and what the supervisor hears of it.
 
 Rule 1: the first SIGTERM or SIGINT lets everything end in order; the second ends the process at once.
-Rule 2: `READY=1` is said when the listeners are open and not before.
+Rule 2: SIGHUP has the config read again; a bad one changes nothing and is said.
+Rule 3: `READY=1` is said when the listeners are open and not before.
 """
 
 from __future__ import annotations
@@ -12,23 +13,29 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import structlog
 
-from daemon.app import running
+from daemon.app import Running, running
 from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
+from daemon.problems import WrongConfig
+from daemon.reload import needs_restart
 from daemon.schema import Settings
 from daemon.sdnotify import Supervisor
 
 log = structlog.get_logger()
 
 
-def serve(settings: Settings) -> int:
-    """Run the daemon until it is told to stop: the exit code. Raises CannotListen and DatabaseRefused."""
-    run(_serve(settings))
+def serve(settings: Settings, reread: Callable[[], Settings]) -> int:
+    """
+    Run the daemon until it is told to stop: the exit code. Raises CannotListen and DatabaseRefused.
+
+    `reread` gives the settings anew at a SIGHUP; it may raise WrongConfig or OSError, and then nothing changes.
+    """
+    run(_serve(settings, reread))
     return 0
 
 
@@ -66,21 +73,17 @@ def stop_signals() -> Iterator[asyncio.Event]:
 
 
 @contextlib.contextmanager
-def _hangup_survived() -> Iterator[None]:
-    """SIGHUP's default would end the process, and operators send it to have the config read again."""
+def _on_hangup(react: Callable[[], None]) -> Iterator[None]:
+    """SIGHUP's default would end the process; Windows has none."""
     if sys.platform == "win32":
         yield
         return
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, _say_restart)
+    loop.add_signal_handler(signal.SIGHUP, react)
     try:
         yield
     finally:
         _forget(loop, signal.SIGHUP)
-
-
-def _say_restart() -> None:
-    log.warning("reload.refused", advice="a changed config is read at the next start, for now")
 
 
 def _forget(loop: asyncio.AbstractEventLoop, number: int) -> None:
@@ -89,25 +92,31 @@ def _forget(loop: asyncio.AbstractEventLoop, number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
 
 
-async def _serve(settings: Settings) -> None:
+def _reload(daemon: Running, started: Settings, reread: Callable[[], Settings]) -> None:
+    try:
+        changed = reread()
+    except WrongConfig as wrong:
+        log.error("config.refused", why="; ".join(map(str, wrong.problems)))
+        return
+    except OSError as error:
+        log.error("config.refused", why=f"the file cannot be read: {error.strerror}")
+        return
+    daemon.reload(changed)
+    log.info("config.reloaded", keys=len(changed.keys), callers=len(changed.proxy.callers))
+    if waiting := needs_restart(started, changed):
+        log.warning("config.postponed", tables=waiting, advice="these changes hold from the next start on")
+
+
+async def _serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     supervisor = Supervisor.from_environment(os.environ)
     watchdog = []
     if supervisor.watchdog_seconds:
         watchdog.append(Job("watchdog", supervisor.beat, supervisor.watchdog_seconds / 2))
-    with stop_signals() as stop, _hangup_survived():
+    with stop_signals() as stop:
         async with running(settings) as daemon, jobs_running(*watchdog):
-            _say_what_is_missing(settings)
             log.info("daemon.started", url=daemon.url, keys=len(settings.keys), accounts=len(settings.bot.accounts))
             supervisor.ready()
-            await stop.wait()
+            with _on_hangup(lambda: _reload(daemon, settings, reread)):
+                await stop.wait()
             supervisor.stopping()
     log.info("daemon.stopped")
-
-
-def _say_what_is_missing(settings: Settings) -> None:
-    if not settings.keys:
-        log.warning("pool.found_empty", advice="add a key: [[keys]] in the config, or OPENAI_API_KEY")
-    if not settings.proxy.callers and not settings.proxy.passthrough:
-        log.warning("callers.found_empty", advice="/v1 answers 401 until `posthouse token NAME` has made a token")
-    if settings.operator.password is None:
-        log.warning("status_page.found_closed", advice="set operator.password; without it the page answers 404")

@@ -70,6 +70,9 @@ class Gateway:
         self._allowances, self._witnesses = allowances, witnesses
         self._secrets, self._wall_clock, self._jitter, self._new_id = tuple(secrets), wall_clock, jitter, new_id
 
+    def reconfigure(self, callers: Callers, settings: GatewaySettings, *, secrets: Sequence[str]) -> None:
+        self._callers, self._settings, self._secrets = callers, settings, tuple(secrets)
+
     def routes(self) -> list[web.RouteDef]:
         return [web.route("*", r"/v1{tail:[\s\S]*}", self.handle, expect_handler=self.expect)]
 

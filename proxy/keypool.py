@@ -233,7 +233,8 @@ class KeyPool:
         known = self._retired | self._slots
         self._slots.clear()
         for place, key in enumerate(keys):
-            slot = self._slots[key.fingerprint] = known.pop(key.fingerprint, None) or Slot(key)
+            slot = known.pop(key.fingerprint) if key.fingerprint in known else Slot(key)
+            self._slots[key.fingerprint] = slot
             slot.last_used = slot.last_used or place - len(keys)
             slot.organization = key.organization or slot.organization
             slot.key = key

@@ -40,7 +40,8 @@ class Days:
 class UsageBook:
     def __init__(self, models: Collection[str], days: Days, *, on_change: Callable[[], None] = lambda: None) -> None:
         """`models` are the configured names; `on_change` is called after every `add`."""
-        self._models, self._days, self._on_change = frozenset(models), days, on_change
+        self.models = frozenset(models)
+        self._days, self._on_change = days, on_change
         self._spent: dict[tuple[str, str], int] = {}
         self._newest_days = ("", "")
         self._unsaved: dict[tuple[str, ...], Usage] = {}
@@ -62,7 +63,7 @@ class UsageBook:
                 self._today(),
                 caller,
                 key,
-                model if model in self._models else OTHER,
+                model if model in self.models else OTHER,
                 tokens.kind,
                 requests=1,
                 prompt_tokens=tokens.prompt,

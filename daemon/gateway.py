@@ -1,0 +1,130 @@
+"""
+Opens the gateway: the pool with its ledgers, the line, the way to the upstreams, and what writes their changes down.
+
+Rule 1: nothing on the path of a request waits for the database: ledgers are read at the start and written by flushes.
+Rule 2: new settings are taken up by the parts that stand; a part keeps what it knows (health, usage, objects, limits).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from daemon import wiring
+from daemon.config import secrets as secrets_of
+from daemon.jobs import Flush, Job
+from daemon.jobs import running as jobs_running
+from daemon.schema import Settings
+from daemon.session import upstream_session
+from daemon.sqlite.affinity import SqliteAffinityLedger
+from daemon.sqlite.database import Database
+from daemon.sqlite.ledger import SqliteLedger
+from daemon.sqlite.usage import SqliteUsage
+from proxy.affinity import Affinity
+from proxy.allowance import Allowances
+from proxy.chat import Chat
+from proxy.checks import check_due
+from proxy.forward import Gateway
+from proxy.keypool import KeyPool
+from proxy.line import Line
+from proxy.soft_affinity import SoftAffinity
+from proxy.upstream import Road
+from proxy.usage_book import Days, UsageBook
+from proxy.witness import Witnesses
+
+CHECK_SECONDS = 1.0  # how late a free check may be
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGateway:
+    """`chat` asks for the bot, over the same pool."""
+
+    pool: KeyPool
+    edge: Gateway
+    chat: Chat
+    book: UsageBook
+    install_secret: bytes
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Other keys, callers and limits from the next request on; requests on their way end as they began."""
+        hidden = hidden_of(settings)
+        self.pool.reconfigure(wiring.keys(settings, self.install_secret))
+        self.edge.reconfigure(wiring.callers(settings), wiring.gateway(settings), secrets=hidden)
+        self.book.models = frozenset(wiring.model_names(settings))
+        self.chat.parameters, self.chat.secrets = wiring.chat_parameters(settings), hidden
+        self.chat.queue_seconds = settings.bot.queue_seconds
+
+
+def hidden_of(settings: Settings) -> list[str]:
+    """What must not be seen in an error's body."""
+    return [secret.reveal() for secret in secrets_of(settings)]
+
+
+def new_id() -> str:
+    return secrets.token_hex(8)
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[OpenGateway]:
+    ledger, usage, objects = SqliteLedger(database), SqliteUsage(database), SqliteAffinityLedger(database)
+    install_secret, hidden = await ledger.install_secret(), hidden_of(settings)
+
+    async def save_health() -> None:
+        await ledger.save(pool.health(wall=time.time()))
+
+    async def save_usage() -> None:
+        used = book.unsaved()
+        await usage.add(used)
+        book.saved(used)
+
+    async def save_objects() -> None:
+        made = affinity.unsaved()
+        await objects.save(made)
+        affinity.saved(made)
+
+    health_flush, usage_flush = Flush("key health", save_health), Flush("usage", save_usage)
+    objects_flush = Flush("affinity", save_objects)
+
+    line = Line()
+    keys = wiring.keys(settings, install_secret)
+    pool = KeyPool(keys, clock=time.monotonic, jitter=random.random, on_change=health_flush.wake, on_room=line.kick)
+    pool.restore(await ledger.load(), wall=time.time())
+    days = Days(settings.server.timezone, time.time)
+    book = UsageBook(wiring.model_names(settings), days, on_change=usage_flush.wake)
+    book.restore(await usage.load(days.today()))
+    affinity = Affinity(on_change=objects_flush.wake)
+    affinity.restore(await objects.load())
+    async with upstream_session() as session:
+        road = Road(line, session)
+        chat = Chat(
+            pool,
+            road,
+            book,
+            wiring.chat_parameters(settings),
+            clock=time.monotonic,
+            jitter=random.random,
+            new_id=new_id,
+            queue_seconds=settings.bot.queue_seconds,
+            secrets=hidden,
+        )
+        edge = Gateway(
+            pool,
+            wiring.callers(settings),
+            road,
+            wiring.gateway(settings),
+            allowances=Allowances(
+                clock=time.monotonic, tokens_today=book.spent_today, seconds_left_today=days.seconds_left
+            ),
+            witnesses=Witnesses(book, affinity, SoftAffinity(secrets.token_bytes(16)), time.monotonic, time.time),
+            secrets=hidden,
+            wall_clock=time.time,
+            jitter=random.random,
+            new_id=new_id,
+        )
+        checks = Job("free checks", lambda: check_due(pool, session), CHECK_SECONDS)
+        async with jobs_running(health_flush, usage_flush, objects_flush, checks):
+            yield OpenGateway(pool, edge, chat, book, install_secret)
