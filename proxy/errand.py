@@ -34,10 +34,14 @@ ABOUT_A_KEY = frozenset({Rule.RATE, Rule.QUOTA, Rule.AUTH, Rule.DEAD, Rule.ADDRE
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One line of the request's record: which key, what came of it."""
+    """One line of the request's record: which key, what came of it, and how long after it was sent that was known."""
 
     key: str
     rule: Rule
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.key}:{self.rule}:{self.seconds:.3f}"
 
 
 class Errand:
@@ -282,7 +286,7 @@ class Errand:
     def _settle(self, verdict: Verdict) -> None:
         lease = self._lease
         if lease is not None and not lease.is_settled:
-            self.attempts.append(Attempt(lease.key.name, verdict.rule))
+            self.attempts.append(Attempt(lease.key.name, verdict.rule, self._clock() - lease.sent_at))
             self.served_by = lease.key if verdict.rule is Rule.OK else None
             self._changes += self._keys.settle(lease, verdict, request_id=self.call.id)
 

@@ -112,7 +112,7 @@ class Gateway:
                 method=request.method if request.method in METHODS else "other",
                 route=request.path if request.path in KIND_OF_PATH else "other",
                 status=status,
-                attempts=[f"{attempt.key}:{attempt.rule}" for attempt in errand.attempts] if errand else [],
+                attempts=errand.attempts if errand else [],
                 seconds=round(time.monotonic() - started, 3),
             )
         return response
