@@ -16,7 +16,7 @@ def main() -> None:
     try:
         from daemon.cli import posthouse
 
-        posthouse(prog_name="posthouse")
+        posthouse()
     except ModuleNotFoundError as missing:
         package = (missing.name or "").split(".")[0]
         if package in OURS:  # a fault of ours, not of the installation

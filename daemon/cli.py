@@ -187,7 +187,8 @@ def keys(named: Path | None, as_json: bool) -> None:
     from daemon.listing import key_rows
     from daemon.sqlite.reader import read_health
 
-    _print(key_rows(read_health(config.glance(config.find(named)).database), time.time()), as_json=as_json)
+    seen = config.glance(config.find(named))
+    _print(key_rows(read_health(seen.database), time.time(), seen.upstream_of), as_json=as_json)
 
 
 @posthouse.command()

@@ -21,7 +21,7 @@ from daemon.agreement import disagreements, repeated_secrets
 from daemon.not_yet import unavailable
 from daemon.problems import Problem, WrongConfig, problems_in
 from daemon.schema import Server, Settings
-from daemon.schema.gateway import OPENAI
+from daemon.schema.gateway import OPENAI, Key
 from daemon.secret import Secret, Sources
 
 NAME = "posthouse.toml"
@@ -71,6 +71,10 @@ class Glance:
 
     database: Path
     show_words: bool
+    upstreams: Mapping[str, str]  # by the names of keys, where a key says its upstream
+
+    def upstream_of(self, key: str) -> str:
+        return self.upstreams.get(key, str(Key.model_fields["upstream"].default))
 
 
 def glance(path: Path | None, environ: Mapping[str, str] = os.environ) -> Glance:
@@ -81,8 +85,13 @@ def glance(path: Path | None, environ: Mapping[str, str] = os.environ) -> Glance
         server = Server.model_validate(document.get("server", {}), context=sources)
     except ValidationError as error:
         raise WrongConfig(problems_in(error, inside=("server",))) from None
-    operator = document.get("operator")
-    return Glance(server.database, not (isinstance(operator, dict) and operator.get("show_words") is False))
+    operator, keys = document.get("operator"), document.get("keys")
+    named = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
+    return Glance(
+        server.database,
+        show_words=not (isinstance(operator, dict) and operator.get("show_words") is False),
+        upstreams={str(key.get("name")): str(key["upstream"]) for key in named if "upstream" in key},
+    )
 
 
 def secrets(settings: BaseModel) -> Iterator[Secret]:
@@ -100,14 +109,23 @@ def secrets(settings: BaseModel) -> Iterator[Secret]:
                 pending.extend(names.values())
 
 
-def doubts(path: Path, settings: Settings) -> list[str]:
-    """What is not wrong with the config, but unwise."""
-    if os.name != "posix" or not any(secret.is_literal for secret in secrets(settings)):
-        return []
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if not mode & 0o077:
-        return []
-    return [f"{path} holds secrets and others may read it (mode {mode:04o}); run: chmod 600 {path}"]
+def doubts(path: Path | None, settings: Settings, *, command: str = "posthouse") -> Iterator[str]:
+    """What is not wrong, but unwise or unfinished. `path` is None for the environment; `command` is what we are called by."""
+    if path and os.name == "posix" and any(secret.is_literal for secret in secrets(settings)):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            yield f"{path} holds secrets and others may read it (mode {mode:04o}); run: chmod 600 {path}"
+    if not settings.keys:
+        yield f"no key, so nothing can be answered; {'add [[keys]]' if path else 'set OPENAI_API_KEY'}"
+    if not settings.proxy.callers and not settings.proxy.passthrough:
+        advice = f"`{command} token NAME` makes a token" if path else "set POSTHOUSE_TOKEN"
+        yield f"no caller, so /v1 answers 401 to everybody; {advice}"
+    if settings.operator.password is None:
+        advice = "set operator.password" if path else "set POSTHOUSE_PASSWORD"
+        yield f"no password, so there is no status page; {advice}"
+    if "bot" in settings.model_fields_set and not settings.bot.accounts:
+        missing = "[[bot.accounts]]" if settings.bot.model else "bot.model and [[bot.accounts]]"
+        yield f"no WeChat account, so no subscriber is answered; fill in {missing}"
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ number of connections are kept for ever. `Connection` is its protocol with these
 Rule 1: whoever is admitted leaves exactly once, in `connection_lost`; a connection that is turned away is never counted.
 Rule 2: the timer runs only while we wait for the caller: for the rest of a head, or for more of a body.
 Rule 3: nothing is decided here about a request that is whole; that is the server's.
+Rule 4: whoever is refused is listened to a little longer, and not heard: closing with bytes unread makes the kernel send a
+        reset, and that takes our last word with it (RFC 2525, 2.17).
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from daemon.errors import BodyStalled, answer, answer_to, can_answer
 log = structlog.get_logger()
 
 KEEPALIVE_SECONDS = 75  # longer than the 60 s that reverse proxies commonly wait, so that theirs close first
-LINGERING_SECONDS = 2  # for the rest of a body whose request has been answered already
+LINGERING_SECONDS = 2  # for what still comes after our last word
+MOST_TURNED_AWAY = 8  # of them linger at once; each has a file that no limit counts
 
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 HEAD_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -56,6 +59,7 @@ class Connections:
         self._most_per_address = most_per_address
         self._exempt = exempt
         self._households: Counter[str] = Counter()
+        self.turned_away = 0  # who linger, and are not in
 
     def __len__(self) -> int:
         return self._households.total()
@@ -88,7 +92,7 @@ class Connection(web.RequestHandler):
     it comes, the limit of an idle connection holds.
     """
 
-    __slots__ = ("_address", "_body", "_connections", "_head_bytes", "_heard_at", "_limits", "_timer")
+    __slots__ = ("_address", "_body", "_connections", "_head_bytes", "_heard_at", "_is_parting", "_limits", "_timer")
 
     def __init__(self, server: web.Server, connections: Connections, limits: Limits) -> None:
         super().__init__(
@@ -102,6 +106,7 @@ class Connection(web.RequestHandler):
         self._connections = connections
         self._limits = limits
         self._address: str | None = None  # None: not admitted
+        self._is_parting = False  # our last word is out
         self._head_bytes = 0  # of a head that is not whole yet
         self._body: StreamReader | None = None  # of the last request, while more of it is to come
         self._heard_at = 0.0
@@ -110,21 +115,29 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
-        if not self._connections.admit(address):
+        if self._connections.admit(address):
+            self._address = address
+            super().connection_made(transport)
+            self._wait(self._limits.head_seconds, self._check_head)
+        elif self._connections.turned_away < MOST_TURNED_AWAY:
+            self._connections.turned_away += 1
+            super().connection_made(transport)
+            self._part(BUSY)
+        else:
             _turn_away(cast(asyncio.Transport, transport))
-            return
-        self._address = address
-        super().connection_made(transport)
-        self._wait(self._limits.head_seconds, self._check_head)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_waiting()
         if self._address is not None:
             self._connections.leave(self._address)
             self._address = None
+        else:
+            self._connections.turned_away -= 1
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_parting:
+            return
         if self._upgraded:  # a WebSocket has its own framing and its own heartbeat
             super().data_received(data)
             return
@@ -191,9 +204,20 @@ class Connection(web.RequestHandler):
             self._body.set_exception(BodyStalled())
 
     def _refuse(self, answer: bytes) -> None:
-        if self.transport is not None and not self._is_busy():
-            self.transport.write(answer)
-        self.force_close()
+        if self._is_busy():
+            self.force_close()
+        else:
+            self._part(answer)
+
+    def _part(self, answer: bytes) -> None:
+        """Say the last word; the connection ends when the caller has heard it, or a little later."""
+        if self.transport is None:
+            return
+        self._is_parting = True
+        self.transport.write(answer)
+        self.transport.write_eof()
+        self._stop_waiting()
+        self._wait(LINGERING_SECONDS, self.force_close)
 
     def _is_busy(self) -> bool:
         return self._request_in_progress or bool(self._messages)
@@ -208,6 +232,7 @@ class Connection(web.RequestHandler):
 
 
 def _turn_away(transport: asyncio.Transport) -> None:
+    """In a crowd nobody can linger."""
     transport.set_protocol(asyncio.Protocol())  # nobody is there to be told of bytes or of the end
     transport.write(BUSY)
     transport.close()

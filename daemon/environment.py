@@ -50,7 +50,8 @@ def settings(environ: Mapping[str, str]) -> Settings:
     if "POSTHOUSE_TOKEN" in given:
         document["proxy"] = {"callers": [{"name": "environment", "token": {"env": "POSTHOUSE_TOKEN"}}]}
         variables["proxy.callers[0].token"] = "POSTHOUSE_TOKEN"
-    document["bot"] = _bot(given)
+    if bot := _bot(given):
+        document["bot"] = bot
     variables["bot.model"] = "POSTHOUSE_MODEL"
     variables |= {f"bot.accounts[0].{field}": variable for variable, field in ACCOUNT.items()}
     try:

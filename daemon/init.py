@@ -67,13 +67,14 @@ def caller_lines(name: str, token: str) -> str:
     return f'[[proxy.callers]]\nname = "{name}"\ntoken = "sha256:{digest}"\n'
 
 
-def config_text(answers: Answers, fresh: Fresh) -> str:
+def config_text(answers: Answers, fresh: Fresh, command: str) -> str:
+    """`command` is what we are called by."""
     key = f'{{ env = "{answers.key_variable}" }}' if answers.key_variable else _quoted(answers.api_key)
     has_key = bool(answers.key_variable or answers.api_key)
     return f"""\
 # Posthouse's configuration. What is not here has its default; every setting is explained in docs/configuration.md.
 # A secret is a string or one of {{ env = "NAME" }}, {{ file = "path" }}, {{ credential = "name" }}.
-# Check it after a change:  posthouse check
+# Check it after a change:  {command} check
 
 [server]
 listen = [{_quoted(answers.listen)}]
@@ -98,7 +99,7 @@ secret = {key if has_key else '{ env = "OPENAI_API_KEY" }'}
 ''',
         )
     }
-# Who may use the gateway at /v1. A token for another program:  posthouse token NAME
+# Who may use the gateway at /v1. A token for another program:  {command} token NAME
 {caller_lines("first", fresh.caller_token)}
 [bot]
 # The model that answers subscribers, as the upstream calls it.

@@ -53,9 +53,11 @@ def hold(flags: Mapping[str, str | None], *, asks: bool, environ: Mapping[str, s
     )
 
 
-def gaps(answers: Answers) -> Iterator[str]:
-    """What the file still lacks, for the operator to fill in."""
-    if not (answers.api_key or answers.key_variable):
+def gaps(answers: Answers, command: str) -> Iterator[str]:
+    """What the file lacks, for the operator to fill in. `command` is what we are called by."""
+    if answers.key_variable:
+        yield f"the API key is not in the file: `{command} serve` needs {answers.key_variable} in its environment, too"
+    elif not answers.api_key:
         yield "no API key yet: fill in [[keys]]"
     if not answers.model:
         yield "no model yet, none was given and the upstream named none: fill in bot.model"

@@ -19,27 +19,35 @@ from typing import Any
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START. Source: sd_listen_fds(3)
 BACKLOG = 1024  # a second of a thousand subscribers; the kernel lowers it to net.core.somaxconn
 
-ADVICE = {
-    errno.EADDRINUSE: "another program listens there; stop it (`ss -ltnp` names it) or change server.listen",
-    errno.EACCES: "not permitted; take a port above 1023, or start through systemd/posthouse.socket",
-    errno.EADDRNOTAVAIL: "this machine does not have that address; 0.0.0.0 and [::] stand for all it has",
-    errno.EAFNOSUPPORT: "this machine has no such kind of address; is IPv6 switched off?",
+# By error: what is the matter, and what to do about it.
+TROUBLES = {
+    errno.EADDRINUSE: ("another program listens there", "stop it (`ss -ltnp` names it) or change server.listen"),
+    errno.EACCES: (
+        "only root may take a port below 1024",
+        "run as root, or in a unit with AmbientCapabilities=CAP_NET_BIND_SERVICE, or put nginx or Caddy in front",
+    ),
+    errno.EADDRNOTAVAIL: ("this machine does not have that address", "0.0.0.0 and [::] stand for all it has"),
+    errno.EAFNOSUPPORT: ("this machine has no such kind of address", "is IPv6 switched off?"),
 }
-UNIX_ADVICE = {
-    errno.ENOENT: "its folder does not exist; create it or change server.listen",
-    errno.EACCES: "not permitted; let the service's user own the folder or change server.listen",
-    errno.EADDRINUSE: "another program listens there, or the file is no socket; remove it or change server.listen",
+UNIX_TROUBLES = {
+    errno.ENOENT: ("its folder does not exist", "create it or change server.listen"),
+    errno.EACCES: ("not permitted", "let the service's user own the folder or change server.listen"),
+    errno.EADDRINUSE: (
+        "another program listens there, or the file is no socket",
+        "remove it or change server.listen",
+    ),
 }
 
 
 class CannotListen(Exception):
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(address, reason)
+    def __init__(self, address: str, reason: str, advice: str = "") -> None:
+        super().__init__(address, reason, advice)
         self.address = address
         self.reason = reason
+        self.advice = advice
 
     def __str__(self) -> str:
-        return f"cannot listen on {self.address}: {self.reason}"
+        return f"cannot listen on {self.address}: {self.reason}{'; ' if self.advice else ''}{self.advice}"
 
 
 def inherited_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
@@ -122,7 +130,7 @@ async def _open_tcp(address: str) -> socket.socket:
     except socket.gaierror:
         raise CannotListen(address, "no such host; give an address of this machine, or 0.0.0.0 for all") from None
     except OSError as error:
-        raise CannotListen(address, ADVICE.get(error.errno or 0, _words(error))) from None
+        raise CannotListen(address, *TROUBLES.get(error.errno or 0, (_words(error),))) from None
 
 
 def _open_unix(address: str) -> socket.socket:
@@ -137,7 +145,7 @@ def _open_unix(address: str) -> socket.socket:
         listener = _bound(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), str(path))
         path.chmod(0o660)  # a reverse proxy comes in through the group
     except OSError as error:
-        raise CannotListen(address, UNIX_ADVICE.get(error.errno or 0, _words(error))) from None
+        raise CannotListen(address, *UNIX_TROUBLES.get(error.errno or 0, (_words(error),))) from None
     return listener
 
 

@@ -42,7 +42,8 @@ log = structlog.get_logger()
 
 GRACE_SECONDS = 0.5  # for requests on connections that were accepted but not yet read when the listeners closed
 CANCEL_SECONDS = 1.0  # for a cancelled handler to end its answer honestly
-OWN_FILES = 40  # database, logs, listeners, the event loop
+OWN_FILES = 40  # database, logs, listeners, the event loop, and callers who are about to be turned away
+ACCEPTED_AT_ONCE = 8  # by asyncio, before it looks at any of them; each has a file that no limit counts yet
 QUIET_SECONDS = 60.0  # between two reports of one fault; out of files, asyncio 3.11 has a hundred a second (gh-151615)
 
 
@@ -62,17 +63,22 @@ async def serving(
     `exempt` networks have no limit per address. They are asked at every new connection, so the set may grow.
     """
     connections = Connections(affordable(limits.connections), limits.connections_per_address, exempt, trusted_proxies)
+    names: tuple[str, ...] = ()
     with _reporting_faults():
         async with _started(app) as server:
             gate = Gate(server, trusted_proxies, limits.head_bytes)
-            async with (
-                gate.draining(connections, drain_seconds),
-                _listening(listen, limits.body_idle_seconds) as listeners,
-                _accepting(listeners, lambda: Connection(server, connections, limits)),
-            ):
-                names = tuple(name_of(listener) for listener in listeners)
-                log.info("server.started", listen=names)
-                yield names
+            try:
+                async with (
+                    gate.draining(connections, drain_seconds),
+                    _listening(listen, limits.body_idle_seconds) as listeners,
+                    _accepting(listeners, lambda: Connection(server, connections, limits)),
+                ):
+                    names = tuple(name_of(listener) for listener in listeners)
+                    log.info("server.started", listen=names)
+                    yield names
+            finally:
+                if names:  # else nothing was started
+                    log.info("server.stopped", cancelled=gate.cancelled)
 
 
 class Gate:
@@ -85,6 +91,7 @@ class Gate:
         self._head_bytes = head_bytes
         self._running: set[asyncio.Task[Any]] = set()
         self._is_draining = False
+        self.cancelled = 0  # requests that outlasted the drain
 
     def make(
         self,
@@ -132,7 +139,7 @@ class Gate:
                 task.cancel()
             if cancelled:
                 await asyncio.wait(cancelled, timeout=CANCEL_SECONDS)
-            log.info("server.stopped", cancelled=len(cancelled))
+            self.cancelled = len(cancelled)
 
 
 def refusal(request: web.BaseRequest, head_bytes: int) -> tuple[int, str] | None:
@@ -242,7 +249,12 @@ async def _accepting(
     listeners: Sequence[socket.socket], connection: Callable[[], asyncio.BaseProtocol]
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(connection, sock=listener, backlog=BACKLOG) for listener in listeners]
+    servers = []
+    for listener in listeners:
+        # To asyncio, `backlog` is also how many it accepts in a row. Out of files, it would go on trying for a second, also on
+        # a listener that is closed meanwhile.
+        servers.append(await loop.create_server(connection, sock=listener, backlog=ACCEPTED_AT_ONCE))
+        listener.listen(BACKLOG)
     try:
         yield
     finally:

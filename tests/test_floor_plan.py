@@ -34,13 +34,14 @@ KEEPERS = {
 MAKERS_OF_SESSIONS = ("daemon.session", "daemon.demo")
 CATCH_ALLS = ("bot.desk", "daemon.jobs", "daemon.errors")
 EDGES = (
-    *("proxy.forward", "proxy.intake", "bot.wechat.webhook", "bot.wechat.cloudrun"),
+    *("proxy.forward", "proxy.intake", "proxy.realtime", "bot.wechat.webhook", "bot.wechat.cloudrun"),
     *(
         "daemon.app",
         "daemon.connections",
         "daemon.demo",
         "daemon.errors",
         "daemon.metrics",
+        "daemon.misdirected",
         "daemon.operator",
         "daemon.server",
     ),

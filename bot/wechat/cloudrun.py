@@ -25,6 +25,13 @@ log = structlog.get_logger()
 # Cloud Run is said to give three seconds, not five (wx-chatgpt); it is not documented, and a redelivery cannot be relied on.
 TIMING = Timing(hold="one", hold_seconds=2.8)
 
+# By the reason of a refusal, for operators.
+ADVICE = {
+    "secret": "the secret is wrong or missing; is it the one of `bot.cloudrun.secret`?",
+    "account": "the push is for an account that is not configured",
+    "malformed": "the body is no push",
+}
+
 
 class CloudRun:
     """The handlers for all `accounts` that a relay may bring pushes for."""
@@ -77,5 +84,5 @@ class CloudRun:
 
 
 def _refuse(request: web.Request, reason: str) -> web.Response:
-    log.warning("push.refused", account="cloudrun", reason=reason, address=request.remote)
+    log.warning("push.refused", account="cloudrun", reason=reason, address=request.remote, advice=ADVICE[reason])
     return forbidden()

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import structlog
 from aiohttp import web
@@ -23,15 +22,15 @@ from bot.wechat import codec
 from bot.wechat.gate import Gate, Refused
 from bot.wechat.hold import Timing
 from bot.wechat.push import Push
+from bot.wechat.view import AccountView, Attempt, Kind
 from bot.wechat.visits import Visits
 
 log = structlog.get_logger()
 
 MAX_BODY_BYTES = 64 * 1024  # the longest text a subscriber can send is 2 KB; three times that in the compatible mode
 MAX_ATTEMPTS = 20
+TOO_LARGE = "larger than any push; probably not WeChat"
 CONTENT_TYPES = {"xml": "application/xml", "json": "application/json"}
-
-Kind = Literal["verification", "push"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +44,8 @@ class Account:
     app_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A verification, or a push that was refused. `outcome` is "accepted" or the `gate.Why` of the refusal."""
-
-    at: float  # epoch seconds
-    kind: Kind
-    outcome: str
-
-
 class Webhook:
-    """One account's handlers. `random16` gives 16 bytes nobody can guess; `attempts` is the oldest first."""
+    """One account's handlers. `random16` gives 16 bytes nobody can guess."""
 
     def __init__(
         self,
@@ -70,7 +60,7 @@ class Webhook:
         self._vouch = vouch
         self._clock = clock
         self._random16 = random16
-        self.attempts: deque[Attempt] = deque(maxlen=MAX_ATTEMPTS)
+        self._attempts: deque[Attempt] = deque(maxlen=MAX_ATTEMPTS)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -78,12 +68,16 @@ class Webhook:
             web.post(self._account.path, self.push),
         ]
 
+    def view(self) -> AccountView:
+        return AccountView(self._account.id, self._account.path, tuple(self._attempts), self._account.visits.counts())
+
     async def verify(self, request: web.Request) -> web.StreamResponse:
         try:
             echo = self._account.gate.echo(request.query.items(), self._clock())
         except Refused as refused:
-            return self._refuse(request, "verification", refused)
-        self.attempts.append(Attempt(self._clock(), "verification", "accepted"))
+            self._note_refusal(request, "verification", refused.reason, str(refused))
+            return forbidden()
+        self._attempts.append(Attempt(self._clock(), "verification", "accepted"))
         log.info("account.verified", account=self._account.id)
         # Whoever knows the token chose these words, so a browser must not take them for a page.
         return web.Response(text=echo, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
@@ -91,15 +85,13 @@ class Webhook:
     async def push(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
         if body is None:
-            advice = "larger than any push; probably not WeChat"
-            log.warning(
-                "push.refused", account=self._account.id, reason="too_large", address=request.remote, advice=advice
-            )
+            self._note_refusal(request, "push", "too_large", TOO_LARGE)
             return too_large()
         try:
             admitted = self._account.gate.admit(request.query.items(), body, self._clock())
         except Refused as refused:
-            return self._refuse(request, "push", refused)
+            self._note_refusal(request, "push", refused.reason, str(refused))
+            return forbidden()
         self._vouch(request.remote or "")
 
         def seal(reply: bytes) -> bytes:
@@ -107,18 +99,16 @@ class Webhook:
 
         return await answer(request, admitted.push, self._account, clock=self._clock, seal=seal)
 
-    def _refuse(self, request: web.Request, kind: Kind, refused: Refused) -> web.Response:
-        self.attempts.append(Attempt(self._clock(), kind, refused.reason))
-        reason = refused.reason.value
+    def _note_refusal(self, request: web.Request, kind: Kind, reason: str, advice: str) -> None:
+        self._attempts.append(Attempt(self._clock(), kind, str(reason)))
         log.warning(
             "push.refused",
             account=self._account.id,
             kind=kind,
-            reason=reason,
+            reason=str(reason),
             address=request.remote,
-            advice=str(refused),
+            advice=advice,
         )
-        return forbidden()
 
 
 def forbidden() -> web.Response:

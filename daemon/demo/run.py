@@ -26,6 +26,7 @@ from daemon.demo.phone import Phones
 from daemon.demo.program import Program
 from daemon.demo.subscriber import WeChatSide
 from daemon.demo.upstream import ScriptedUpstream
+from daemon.listeners import CannotListen
 from daemon.secret import Sources
 
 PATH = "/wechat"
@@ -34,8 +35,11 @@ THINK_SECONDS = 2.0
 
 def run(*, port: int, log_level: str, open_browser: bool = False, think_seconds: float = THINK_SECONDS) -> int:
     """Serves until it is interrupted. The exit code. Raises what the daemon raises when it cannot start."""
-    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="posthouse-demo-") as folder:
-        asyncio.run(_play(port, Path(folder), open_browser, think_seconds))
+    try:
+        with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="posthouse-demo-") as folder:
+            asyncio.run(_play(port, Path(folder), open_browser, think_seconds))
+    except CannotListen as refused:  # there is no config to change
+        raise CannotListen(refused.address, refused.reason, "choose another port with --port") from None
     return 0
 
 

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bot.exchange import Exchange
+from bot.wechat.view import AccountView
+from daemon.operator.wechat import AccountCard, account_card, accounts_json
 from daemon.operator.words import WORDS, Language, Words
 from proxy.health import CellView, KeyView
 
@@ -106,6 +108,7 @@ class StatusPage:
     pending: tuple[PendingRow, ...]
     more_pending: str
     questions: tuple[Figure, ...]  # empty where none was ever asked
+    accounts: tuple[AccountCard, ...]
     show_words: bool
     form_token: str
 
@@ -113,6 +116,7 @@ class StatusPage:
 def status_page(
     *,
     keys: Sequence[KeyView],
+    accounts: Sequence[AccountView],
     mail: Mail | None,
     now: float,
     language: Language,
@@ -135,6 +139,7 @@ def status_page(
         pending=pending,
         more_pending=words.more(hidden) if hidden > 0 else "",
         questions=_figures(mail.counts, words) if mail else (),
+        accounts=tuple(account_card(account, now, words) for account in accounts),
         show_words=show_words,
         form_token=form_token,
     )
@@ -145,6 +150,7 @@ def as_json(page: StatusPage) -> dict[str, Any]:
     return {
         "headline": page.headline,
         "keys": [asdict(card.view) for card in page.keys],
+        "accounts": accounts_json(page.accounts),
         "database_answers": page.mail_is_known,
         "pending": [
             {

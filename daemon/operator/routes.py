@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 
 from bot.store import ExchangeStore, StoreUnavailable
+from bot.wechat.view import AccountView
 from daemon.operator.assets import Assets
 from daemon.operator.context import Mail, StatusPage, as_json, status_page
 from daemon.operator.gate import Gate
@@ -33,6 +34,7 @@ class Operator:
         secret: bytes,
         keys: Callable[[], Sequence[KeyView]],
         has_eligible_key: Callable[[], bool],
+        accounts: Callable[[], Sequence[AccountView]],
         store: ExchangeStore,
         assets: Assets,
         clock: Callable[[], float],
@@ -45,7 +47,7 @@ class Operator:
         served now; a key past its rest counts, though the page does not call it ready yet.
         """
         self._show_words, self._keys, self._store, self._assets = show_words, keys, store, assets
-        self._clock = clock
+        self._accounts, self._clock = accounts, clock
         self._probes = Probes(has_eligible_key=has_eligible_key, store=store)
         self._gate = Gate(Seal(secret, password), clock=clock, is_https=is_https, address=address) if password else None
 
@@ -89,6 +91,7 @@ class Operator:
     async def _page(self, request: web.Request, form_token: str = "") -> StatusPage:
         return status_page(
             keys=self._keys(),
+            accounts=self._accounts(),
             mail=await self._mail(),
             now=self._clock(),
             language=asked_language(request),

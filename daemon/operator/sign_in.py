@@ -56,7 +56,8 @@ class Seal:
         return bool(cookie) and _is_same(token, self.form_token(cookie))
 
     def _mac(self, purpose: str, text: str) -> str:
-        return hmac.new(self._key, f"{purpose}\0{text}".encode(), "sha256").hexdigest()
+        # A cookie that is no text must be a wrong one, and no error.
+        return hmac.new(self._key, f"{purpose}\0{text}".encode("utf-8", "surrogatepass"), "sha256").hexdigest()
 
 
 class Guesses:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from daemon.operator.wechat_words import CHINESE_WECHAT, ENGLISH_WECHAT, WeChatWords
+
 Language = Literal["en", "zh"]
 
 
@@ -50,6 +52,7 @@ class Words:
     questions: str
     no_questions: str
     no_questions_advice: str
+    wechat: WeChatWords
     lost: str
     sign_in: str
     sign_in_lead: str
@@ -121,6 +124,8 @@ ENGLISH = Words(
         "region": "The upstream does not serve the country this server is in.",
         "address": "The upstream does not accept this server's address for it.",
         "model": "The upstream does not let it use this model.",
+        "breaker": "The upstream keeps failing, so it rests.",
+        "incident": "Many keys were rejected at once, so the upstream rests. Look at this server's outgoing address.",
     },
     scopes={
         "key": "this key",
@@ -158,6 +163,7 @@ ENGLISH = Words(
     questions="Questions kept",
     no_questions="No question has come yet.",
     no_questions_advice="In WeChat's console, under developer settings, set the server's URL and token as in posthouse.toml.",
+    wechat=ENGLISH_WECHAT,
     lost="The daemon does not answer. What you see is old; trying again …",
     sign_in="Sign in",
     sign_in_lead="The operator's page",
@@ -206,6 +212,8 @@ CHINESE = Words(
         "region": "上游不为本服务器所在的地区提供服务。",
         "address": "上游不接受本服务器的地址使用它。",
         "model": "上游不允许它使用这个模型。",
+        "breaker": "上游接连出错，先歇一会。",
+        "incident": "许多密钥同时被拒，上游先歇一会。请检查本服务器的出口地址。",
     },
     scopes={
         "key": "此密钥",
@@ -243,6 +251,7 @@ CHINESE = Words(
     questions="保存的问题",
     no_questions="还没有收到任何问题。",
     no_questions_advice="请在微信公众平台的开发设置中，按 posthouse.toml 填写服务器地址（URL）与令牌（Token）。",
+    wechat=CHINESE_WECHAT,
     lost="服务没有响应，以下内容已过时；正在重试……",
     sign_in="登录",
     sign_in_lead="运维页面",

@@ -13,8 +13,9 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from bot.exchange import Exchange, State
+from bot.wechat.view import Attempt
 from proxy.health import KeyView
-from tests.daemon.operator.house import PASSWORD, House, a_cell, a_key, build
+from tests.daemon.operator.house import PASSWORD, House, a_cell, a_key, an_account, build
 
 # One loop for all, so that one Chromium can serve them all.
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -38,7 +39,7 @@ Open = Callable[..., Awaitable[Page]]
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def served() -> AsyncIterator[tuple[House, TestServer]]:
-    house = build(keys=keys())
+    house = build(keys=keys(), accounts=[an_account(*attempts(), answered=9, unanswered=1)])
     server = TestServer(house.app)
     await server.start_server()
     yield house, server
@@ -80,6 +81,15 @@ def keys() -> list[KeyView]:
         ),
         a_key(name="old", state="dead", rule="dead", reason="401 account_deactivated", since_seconds=60.0),
         a_key(name="spare", state="disabled"),
+    ]
+
+
+def attempts() -> list[Attempt]:
+    now = 1_000_000.0
+    return [
+        Attempt(now - 620, "verification", "signature"),
+        Attempt(now - 400, "verification", "accepted"),
+        Attempt(now - 12, "push", "plaintext"),
     ]
 
 
@@ -181,6 +191,7 @@ async def test_everything_fits_the_screen(
     await picture(await open_page(lang=lang, **look), f"full-{place}")
     await picture(await open_page(f"/status/sign-in?lang={lang}", **look), f"sign-in-{place}")
     house.keys.clear()
+    house.accounts[:] = [an_account()]
     await empty_mailbox(house)
     await picture(await open_page(lang=lang, **look), f"empty-{place}")
 

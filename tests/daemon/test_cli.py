@@ -92,12 +92,20 @@ def test_without_its_packages_one_line_says_what_to_run() -> None:
 
 
 def test_a_config_that_is_well_is_one_line_that_says_what_it_has() -> None:
-    written('[[keys]]\nname = "a"\nsecret = "k"\n')
+    lines = "operator.password = 'p'\nproxy.callers = [{ name = 'c', token = 't-0123456789abcdef' }]\n"
+    written(f'{lines}[[keys]]\nname = "a"\nsecret = "k"\n')
 
     result = run("check")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "posthouse.toml: well: 1 key, 0 callers, 0 WeChat accounts; listens on 0.0.0.0:8080\n"
+    assert result.stdout == "posthouse.toml: well: 1 key, 1 caller, 0 WeChat accounts; listens on 0.0.0.0:8080\n"
+
+
+def test_a_command_is_named_as_it_was_called() -> None:
+    written("")
+
+    assert "`posthouse token NAME`" in run("check").stderr
+    assert "`python -m daemon token NAME`" in started("check").stderr
 
 
 def test_a_config_with_ten_errors_is_ten_lines_and_2() -> None:
@@ -163,7 +171,18 @@ def test_init_without_questions_writes_a_config_that_is_well(folder: Path) -> No
     [token] = [word for word in result.stdout.split() if word.startswith("ph-")]
     assert caller.token == hashlib.sha256(token.encode()).digest()
     assert token not in Path("posthouse.toml").read_text()
-    assert run("check").exit_code == 0
+
+
+def test_check_names_what_init_could_not_know() -> None:
+    run("init", "--yes")
+
+    result = run("check")
+
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "warning: no key, so nothing can be answered; add [[keys]]",
+        "warning: no WeChat account, so no subscriber is answered; fill in bot.model and [[bot.accounts]]",
+    ]
 
 
 def test_init_asks_for_what_no_flag_says_and_shows_no_key() -> None:
@@ -183,6 +202,7 @@ def test_init_takes_flags_and_the_environments_key() -> None:
     result = run("init", "--yes", "--config", "mine.toml", *flags, OPENAI_API_KEY="canary")
 
     assert result.exit_code == 0, result.output
+    assert "`posthouse serve` needs OPENAI_API_KEY in its environment, too" in result.stderr
     assert "canary" not in Path("mine.toml").read_text()
     whole = loaded("mine.toml")
     assert whole.server.listen == ("127.0.0.1:9000",)

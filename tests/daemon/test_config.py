@@ -117,9 +117,15 @@ def test_the_database_stands_in_the_state_directory_or_beside_the_config(tmp_pat
 
 def test_a_glance_finds_the_database_without_any_secret(tmp_path: Path) -> None:
     path = tmp_path / "posthouse.toml"
-    path.write_text('[operator]\nshow_words = false\npassword = { env = "GONE" }\n[server]\ndatabase = "sqlite:x.db"')
+    keys = '[[keys]]\nname = "a"\nsecret = { env = "GONE" }\n[[keys]]\nname = "b"\nupstream = "azure"\n'
+    path.write_text(
+        f'{keys}[operator]\nshow_words = false\npassword = {{ env = "GONE" }}\n[server]\ndatabase = "sqlite:x.db"'
+    )
 
-    assert config.glance(path, {}) == config.Glance(tmp_path / "x.db", show_words=False)
+    glance = config.glance(path, {})
+
+    assert (glance.database, glance.show_words) == (tmp_path / "x.db", False)
+    assert (glance.upstream_of("a"), glance.upstream_of("b")) == ("openai", "azure")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are posix's")
@@ -139,10 +145,58 @@ def test_a_file_with_secrets_that_others_can_read_is_doubted(
     path.write_text(f"[operator]\npassword = {secret}")
     path.chmod(mode)
 
-    doubts = config.doubts(path, config.load(path, {"A": "x"}))
+    doubts = [doubt for doubt in config.doubts(path, config.load(path, {"A": "x"})) if "others may read" in doubt]
 
     assert bool(doubts) is is_doubted
     assert all("chmod 600" in doubt and "literal" not in doubt for doubt in doubts)
+
+
+WHOLE = """
+keys = [{ name = "a", secret = "k" }]
+operator.password = "p"
+proxy.callers = [{ name = "c", token = "t-0123456789abcdef" }]
+bot.model = "m"
+bot.accounts = [{ id = "gh_1", token = "letters" }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "doubts"),
+    [
+        (WHOLE, []),
+        (
+            "",
+            [
+                "no key, so nothing can be answered; add [[keys]]",
+                "no caller, so /v1 answers 401 to everybody; `ph token NAME` makes a token",
+                "no password, so there is no status page; set operator.password",
+            ],
+        ),
+        (
+            WHOLE.replace("bot.", "# ") + "[bot]",
+            ["no WeChat account, so no subscriber is answered; fill in bot.model and [[bot.accounts]]"],
+        ),
+        (
+            WHOLE.replace("bot.accounts", "# "),
+            ["no WeChat account, so no subscriber is answered; fill in [[bot.accounts]]"],
+        ),
+        (WHOLE.replace("bot.", "# "), []),
+        (WHOLE.replace("proxy.callers", "proxy.passthrough = true # "), []),
+    ],
+    ids=["whole", "empty", "nothing in bot", "no account", "a gateway alone", "passthrough"],
+)
+def test_what_is_not_filled_in_is_doubted(tmp_path: Path, lines: str, doubts: list[str]) -> None:
+    path = tmp_path / "posthouse.toml"
+    path.write_text(lines)
+    path.chmod(0o600)
+
+    assert list(config.doubts(path, config.load(path, {}), command="ph")) == doubts
+
+
+def test_without_a_file_the_doubts_name_variables() -> None:
+    doubts = " ".join(config.doubts(None, config.parse({}, Sources())))
+
+    assert all(variable in doubts for variable in ("OPENAI_API_KEY", "POSTHOUSE_TOKEN", "POSTHOUSE_PASSWORD"))
 
 
 # TOML of any shape: whatever it says, the answer is settings or lines, never another exception.
@@ -174,3 +228,16 @@ def test_a_document_of_any_shape_gives_settings_or_problems(document: dict[str, 
         lines = str(wrong).splitlines()
 
     assert len({line.partition(": ")[0] for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize("given", ["", "127.0.0.2", "203.0.113.7", "::1", "2001:db8::7"])
+def test_a_source_address_is_an_address_or_the_system_s_choice(given: str) -> None:
+    assert parsed(f'[upstreams.openai]\nsource_address = "{given}"').upstreams["openai"].source_address == given
+
+
+@pytest.mark.parametrize(
+    "given", ["eth0", "localhost", "0.0.0.0", "::", "10.0.0.0/8", "10.0.0.1:80", "fe80::1%eth0", "224.0.0.1"]
+)
+def test_what_is_no_address_of_one_machine_is_no_source_address(given: str) -> None:
+    [line] = problems(f'[upstreams.openai]\nsource_address = "{given}"')
+    assert line.startswith('upstreams.openai.source_address: expected an IP address of this server, or ""')

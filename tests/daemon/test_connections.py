@@ -1,6 +1,7 @@
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network, ip_network
@@ -71,6 +72,36 @@ async def test_a_head_that_drips_has_no_more_time_than_another() -> None:
                 writer.write(b"x")
                 await asyncio.wait([answer], timeout=SOON / 10)
         assert answer.result().startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_bytes_that_nobody_has_read_do_not_take_the_last_word_with_them() -> None:
+    """The loop is held up until two things are due: one more byte is sent, and time is up before anybody can read it."""
+    loop = asyncio.get_running_loop()
+    async with port_of(Limits(head_seconds=SOON)) as port:
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.setblocking(False)
+            loop.call_later(SOON * 0.5, time.sleep, SOON)
+            loop.call_later(SOON * 0.9, caller.send, b"x")
+            caller.send(b"GET / HT")
+            answer = b""
+            async with asyncio.timeout(10):
+                while piece := await loop.sock_recv(caller, 1000):
+                    answer += piece
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_caller_who_was_refused_and_drips_on_is_listened_to_for_a_moment_only() -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(SOON / 10)  # a slow caller is what this is about
+
+    async with port_of(Limits(head_seconds=SOON)) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(drip(writer), 10)
         writer.close()
 
 
@@ -220,6 +251,7 @@ async def test_one_connection_too_many_hears_503_until_another_leaves() -> None:
         writer.write(request.replace(b"Connection: close\r\n", b""))
         await reader.readuntil(b"\r\n\r\n")
         assert (await converse(port)).startswith(b"HTTP/1.1 503 ")
+        assert (await converse(port, request)).startswith(b"HTTP/1.1 503 ")
         writer.write(request)
         await reader.read()  # until the server has closed
         writer.close()

@@ -76,7 +76,7 @@ def test_everything_answered_is_a_config_that_is_well() -> None:
     )
     fresh = Fresh()
 
-    settings = config.parse_text(config_text(answers, fresh), Sources())
+    settings = config.parse_text(config_text(answers, fresh, "posthouse"), Sources())
 
     assert settings.keys[0].secret.reveal() == 'a-"key"-\\n'
     assert settings.server.listen == ("0.0.0.0:80",)
@@ -90,13 +90,13 @@ def test_everything_answered_is_a_config_that_is_well() -> None:
 
 
 def test_nothing_answered_is_a_config_that_is_well_too() -> None:
-    settings = config.parse_text(config_text(USUAL, Fresh()), Sources())
+    settings = config.parse_text(config_text(USUAL, Fresh(), "posthouse"), Sources())
 
     assert (settings.keys, settings.bot.accounts, settings.bot.model) == ((), (), "")
 
 
 def test_what_stands_in_comments_is_well_once_it_is_filled_in() -> None:
-    text = config_text(USUAL, Fresh()).replace("gh_…", "gh_1").replace("wx…", "wx1").replace("…", "m")
+    text = config_text(USUAL, Fresh(), "posthouse").replace("gh_…", "gh_1").replace("wx…", "wx1").replace("…", "m")
     text = re.sub(r"(?m)^# (?=\[\[|[a-z_]+ = )", "", text)
 
     settings = config.parse_text(text, Sources({"OPENAI_API_KEY": "k"}))
@@ -108,7 +108,7 @@ def test_what_stands_in_comments_is_well_once_it_is_filled_in() -> None:
 def test_the_token_itself_is_not_in_the_file() -> None:
     fresh = Fresh()
 
-    assert fresh.caller_token not in config_text(USUAL, fresh)
+    assert fresh.caller_token not in config_text(USUAL, fresh, "posthouse")
     assert fresh.caller_token not in caller_lines("a", fresh.caller_token)
 
 

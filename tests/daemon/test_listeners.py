@@ -21,6 +21,21 @@ print(json.dumps([[name_of(one) for one in handed], handed[0].get_inheritable(),
 """
 
 
+AS_NOBODY = """
+import asyncio, os
+from daemon.listeners import CannotListen, open_sockets
+async def main():
+    await open_sockets(["127.0.0.1:0"])  # imports what nobody may not read
+    os.geteuid() or os.setuid(65534)
+    await open_sockets(["127.0.0.1:80"])
+try:
+    asyncio.run(main())
+except CannotListen as refused:
+    print(refused)
+"""
+FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
 async def test_an_address_of_each_kind_is_opened_in_the_order_of_the_configuration(tmp_path: Path) -> None:
     listeners = await open_sockets([f"unix:{tmp_path}/http.sock", "127.0.0.1:0", "[::1]:0"])
     names = [name_of(listener) for listener in listeners]
@@ -55,6 +70,17 @@ async def test_an_address_that_cannot_be_had_is_one_sentence_that_says_what_to_d
     with pytest.raises(CannotListen) as refused:
         await open_sockets([address])
     assert str(refused.value) == f"cannot listen on {address}: {reason}"
+
+
+@pytest.mark.skipif(
+    not FIRST_FREE_PORT.exists() or int(FIRST_FREE_PORT.read_text()) <= 80, reason="anybody may take port 80 here"
+)
+def test_a_port_that_only_root_may_take_is_refused_with_the_ways_there_are() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.startswith("cannot listen on 127.0.0.1:80: only root may take a port below 1024; ")
+    assert all(way in said for way in ("as root", "AmbientCapabilities=CAP_NET_BIND_SERVICE", "nginx or Caddy"))
 
 
 async def test_a_port_in_use_is_refused_and_nothing_stays_open() -> None:

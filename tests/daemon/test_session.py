@@ -4,7 +4,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from daemon.session import upstream_session
+from daemon.session import Sessions, open_session, trouble_with
+from proxy.key import Upstream
 
 
 @asynccontextmanager
@@ -35,7 +36,7 @@ async def test_nothing_is_added_to_a_request(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     async with (
         upstream(OK) as (url, heads),
-        upstream_session() as session,
+        open_session() as session,
         session.post(url, data=b"body", headers={"Authorization": "Bearer k"}) as answer,
     ):
         await answer.read()
@@ -45,7 +46,7 @@ async def test_nothing_is_added_to_a_request(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_cookie_set_with_one_key_is_not_sent_with_another() -> None:
     cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: __cf_bm=1; Path=/\r\nContent-Length: 0\r\n\r\n"
-    async with upstream(cookie, OK) as (url, heads), upstream_session() as session:
+    async with upstream(cookie, OK) as (url, heads), open_session() as session:
         for key in ("a", "b"):
             async with session.get(url, headers={"Authorization": f"Bearer {key}"}) as answer:
                 await answer.read()
@@ -56,14 +57,14 @@ async def test_a_cookie_set_with_one_key_is_not_sent_with_another() -> None:
 async def test_a_compressed_answer_stays_as_it_came() -> None:
     packed = b"\x1f\x8b not really gzip"
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
-    async with upstream(head + packed) as (url, _), upstream_session() as session, session.get(url) as answer:
+    async with upstream(head + packed) as (url, _), open_session() as session, session.get(url) as answer:
         assert (await answer.read(), answer.headers["Content-Encoding"]) == (packed, "gzip")
 
 
 async def test_a_long_line_in_an_answers_head_is_understood() -> None:
     policy = b"p" * 12000
     head = b"HTTP/1.1 200 OK\r\nContent-Security-Policy: %b\r\nContent-Length: 0\r\n\r\n" % policy
-    async with upstream(head) as (url, _), upstream_session() as session, session.get(url) as answer:
+    async with upstream(head) as (url, _), open_session() as session, session.get(url) as answer:
         assert answer.headers["Content-Security-Policy"] == policy.decode()
 
 
@@ -76,10 +77,29 @@ async def test_more_requests_run_at_once_than_aiohttp_would_allow() -> None:
         writer.write(OK)
         writer.close()
 
-    async with await asyncio.start_server(speak, "127.0.0.1", 0, backlog=200) as server, upstream_session() as session:
+    async with await asyncio.start_server(speak, "127.0.0.1", 0, backlog=200) as server, open_session() as session:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         async with asyncio.timeout(10):
             answers = await asyncio.gather(*(session.get(url) for _ in range(150)))
         assert {answer.status for answer in answers} == {200}
         for answer in answers:
             answer.close()
+
+
+async def test_there_is_one_session_for_each_source_address_and_all_are_closed_at_the_end() -> None:
+    async with Sessions() as sessions:
+        near, again, other = (
+            sessions.towards(Upstream(name, "https://a.test", source_address=address))
+            for name, address in (("near", ""), ("again", ""), ("other", "127.0.0.1"))
+        )
+        assert near is again
+        assert near is not other
+    assert near.closed
+    assert other.closed
+
+
+@pytest.mark.parametrize(
+    ("address", "trouble"), [("", False), ("127.0.0.1", False), ("192.0.2.1", True), ("2001:db8::1", True)]
+)
+def test_an_address_of_another_machine_is_trouble(address: str, trouble: bool) -> None:
+    assert bool(trouble_with(address)) is trouble

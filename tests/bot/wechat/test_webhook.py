@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 
 from bot.wechat import codec
 from bot.wechat.crypt import Envelope, signature_of
-from bot.wechat.gate import Credentials, Gate
-from bot.wechat.webhook import MAX_BODY_BYTES, Account, Attempt, Webhook
+from bot.wechat.gate import SENTENCES, Credentials, Gate, Why
+from bot.wechat.view import AccountView, Attempt
+from bot.wechat.webhook import MAX_BODY_BYTES, Account, Webhook
 
 TOKEN, APP_ID, AES_KEY = "AAAAA", "wx0123", "B" * 42 + "A"
 MODES = ["plain", "plain-json", "compatible", "safe", "safe-json"]
@@ -125,7 +126,7 @@ async def test_the_verification_is_answered_with_its_words_alone(bot, connect):
         assert (response.status, await response.text()) == (200, "<b>437512</b>")
         assert response.content_type == "text/plain"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert list(bot.webhook.attempts) == [Attempt(bot.now, "verification", "accepted")]
+    assert bot.webhook.view().attempts == (Attempt(bot.now, "verification", "accepted"),)
 
 
 async def test_a_refused_verification_is_remembered_with_its_cause(bot, connect):
@@ -133,7 +134,7 @@ async def test_a_refused_verification_is_remembered_with_its_cause(bot, connect)
     query, _ = wechat.sealed({})
     async with wechat.client.get("/wechat", params={**query, "signature": "0" * 40, "echostr": "1"}) as response:
         assert (response.status, await response.read()) == REFUSED
-    assert list(bot.webhook.attempts) == [Attempt(bot.now, "verification", "signature")]
+    assert bot.webhook.view().attempts == (Attempt(bot.now, "verification", "signature"),)
 
 
 DTD = b'<!DOCTYPE x [<!ENTITY e "boom">]><xml><ToUserName>gh_1</ToUserName><Encrypt>&e;</Encrypt></xml>'
@@ -175,7 +176,9 @@ async def test_every_forged_push_gets_the_same_refusal_and_one_log_event(bot, co
             assert headers.keys() <= {"Content-Length", "Content-Type", "Server"}
     assert [event["event"] for event in events] == ["push.refused"]
     assert events[0]["account"] == "gh_1"
-    assert events[0]["reason"] == bot.webhook.attempts[0].outcome
+    [attempt] = bot.webhook.view().attempts
+    assert (attempt.kind, attempt.outcome) == ("push", events[0]["reason"])
+    assert events[0]["advice"] == SENTENCES[Why(attempt.outcome)]
     assert "o1" not in events[0].values()
     assert bot.model.asked == []
 
@@ -185,12 +188,21 @@ async def test_only_the_last_attempts_are_remembered(bot, connect):
     for _ in range(25):
         async with wechat.client.post("/wechat"):
             bot.now += 1
-    assert len(bot.webhook.attempts) == 20
-    assert bot.webhook.attempts[-1].at == bot.now - 1
+    attempts = bot.webhook.view().attempts
+    assert len(attempts) == 20
+    assert attempts[-1].at == bot.now - 1
+
+
+async def test_an_account_is_seen_with_its_deliveries(bot, connect):
+    wechat = await connect()
+    bot.model.answers("你好", "Hello.")
+    await wechat.words(wechat.fields())
+    assert bot.webhook.view() == AccountView("gh_1", "/wechat", (), bot.visits.counts())
+    assert bot.visits.counts().answered == 1
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_larger_than_any_push_is_413(connect, chunked):
+async def test_a_body_larger_than_any_push_is_413(bot, connect, chunked):
     wechat = await connect()
     body = b"x" * (MAX_BODY_BYTES + 1)
 
@@ -199,6 +211,7 @@ async def test_a_body_larger_than_any_push_is_413(connect, chunked):
 
     async with wechat.client.post("/wechat", data=in_pieces() if chunked else body) as response:
         assert (response.status, await response.read()) == (413, b"too large")
+    assert [attempt.outcome for attempt in bot.webhook.view().attempts] == ["too_large"]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -36,6 +37,17 @@ async def test_the_demo_serves_both_doors_and_ends_cleanly_when_interrupted(tmp_
     assert process.returncode == 0, errors.decode()
     assert b"Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_demo_whose_port_is_taken_names_its_own_option_and_has_started_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "daemon", "demo", "--port", str(port), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+        )
+        _, errors = await asyncio.wait_for(process.communicate(), STARTED_WITHIN)
+    refusal = f"cannot listen on 127.0.0.1:{port}: another program listens there; choose another port with --port"
+    assert (process.returncode, errors.decode()) == (1, f"posthouse: {refusal}\n")
 
 
 async def visit(url: str, token: str) -> None:

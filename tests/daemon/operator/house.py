@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from aiohttp.test_utils import TestClient
 
 from bot.memory_store import MemoryStore
 from bot.store import ExchangeStore
+from bot.wechat.hold import Counts
+from bot.wechat.view import AccountView, Attempt
 from daemon.operator.assets import Assets, read_assets
 from daemon.operator.page import setup_templates
 from daemon.operator.routes import Operator
@@ -27,6 +29,7 @@ class House:
     operator: Operator
     assets: Assets
     keys: list[KeyView]
+    accounts: list[AccountView]
     store: ExchangeStore
     time: list[float]
 
@@ -65,8 +68,9 @@ def build(
     store: ExchangeStore | None = None,
     is_https: bool = False,
     has_eligible_key: bool = True,
+    accounts: Sequence[AccountView] = (),
 ) -> House:
-    keys, store, time = keys or [], store or MemoryStore(), [1_000_000.0]
+    keys, accounts, store, time = keys or [], list(accounts), store or MemoryStore(), [1_000_000.0]
     app, assets = web.Application(), read_assets()
     setup_templates(app, assets)
     operator = Operator(
@@ -75,6 +79,7 @@ def build(
         secret=secret,
         keys=lambda: keys,
         has_eligible_key=lambda: has_eligible_key,
+        accounts=lambda: accounts,
         store=store,
         assets=assets,
         clock=lambda: time[0],
@@ -82,7 +87,7 @@ def build(
         address=lambda request: request.headers.get("X-Test-Address", "192.0.2.1"),
     )
     app.add_routes(operator.routes())
-    return House(app, operator, assets, keys, store, time)
+    return House(app, operator, assets, keys, accounts, store, time)
 
 
 def a_key(**changes: Any) -> KeyView:
@@ -106,3 +111,8 @@ def a_key(**changes: Any) -> KeyView:
 
 def a_cell(model: str, seconds_left: float = 30.0, scope: str = "key-model") -> CellView:
     return CellView(scope=scope, model=model, seconds_left=seconds_left, rule="rate", reason="429, try again in 30 s")
+
+
+def an_account(*attempts: Attempt, answered: int = 0, unanswered: int = 0) -> AccountView:
+    counts = Counts(answered + unanswered, answered, unanswered, budget_left=20 - unanswered)
+    return AccountView("gh_1", "/wechat", attempts, counts)

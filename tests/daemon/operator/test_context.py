@@ -41,7 +41,15 @@ QUESTION = Exchange(
 
 
 def page(keys: list[KeyView], mail: Mail | None = NOTHING, **changes: object) -> StatusPage:
-    values = {"keys": keys, "mail": mail, "now": 1_000.0, "language": "en", "show_words": True, **changes}
+    values = {
+        "keys": keys,
+        "accounts": [],
+        "mail": mail,
+        "now": 1_000.0,
+        "language": "en",
+        "show_words": True,
+        **changes,
+    }
     return status_page(**values)  # type: ignore[arg-type]
 
 
@@ -197,6 +205,7 @@ def test_the_json_is_the_same_view_with_names_and_seconds() -> None:
     resting = a_key(state="cooling", rule="rate", reason="429", seconds_left=33.2, cells=(a_cell("m"),))
     view = json.loads(json.dumps(as_json(page([resting], mail(QUESTION)))))
     assert view["headline"] == "0 of 1 keys usable, 1 answer waiting"
+    assert (view["accounts"], view["database_answers"]) == ([], True)
     assert (view["keys"][0]["state"], view["keys"][0]["seconds_left"]) == ("cooling", 33.2)
     assert view["keys"][0]["cells"][0]["model"] == "m"
     assert view["pending"] == [

@@ -11,8 +11,9 @@ import pytest
 from bot.exchange import Exchange, State
 from bot.memory_store import MemoryStore
 from bot.store import StoreUnavailable
+from bot.wechat.view import Attempt
 from proxy.health import State as KeyState
-from tests.daemon.operator.house import Visit, Visitor, a_cell, a_key
+from tests.daemon.operator.house import Visit, Visitor, a_cell, a_key, an_account
 
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">'
 
@@ -131,6 +132,7 @@ async def test_an_empty_house_says_what_to_do(visit: Visit) -> None:
     assert "Add a [[keys]] table" in html
     assert "Nothing waits." in html
     assert "No question has come yet." in html
+    assert "No account is configured." in html
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -139,6 +141,19 @@ async def test_the_keys_are_shown_while_the_database_is_silent(visit: Visit, han
     assert "survivor" in html
     assert "The database does not answer." in html
     assert "Nothing waits." not in html
+
+
+async def test_the_page_shows_what_came_from_wechat_and_why_it_was_refused(visit: Visit) -> None:
+    refused = Attempt(1_000_000.0 - 75, "verification", "signature")
+    html = await shown(await visit(accounts=[an_account(refused, answered=9, unanswered=1)]))
+    for expected in ("gh_1", "/wechat", "Verification", "wrong signature", "1 min ago", ">90 %<", ">19<"):
+        assert expected in html, expected
+
+
+async def test_an_account_nobody_has_knocked_at_says_what_to_enter_and_where_to_look(visit: Visit) -> None:
+    html = await shown(await visit(accounts=[an_account()]), "/status?lang=zh")
+    assert "还没有收到验证。" in html
+    assert "http://你的域名/wechat" in html
 
 
 async def test_ten_keys_and_fifty_questions_stay_under_forty_kilobytes(visit: Visit) -> None:
@@ -158,7 +173,8 @@ async def test_ten_keys_and_fifty_questions_stay_under_forty_kilobytes(visit: Vi
         for number, state in enumerate(states)
     ]
     assert len(keys) == 10
-    visitor = await visit(keys=keys)
+    attempts = (Attempt(0.0, "verification", "duplicate_parameter"),) * 5
+    visitor = await visit(keys=keys, accounts=[an_account(*attempts)] * 2)
     for number in range(50):
         await ask(visitor, "为什么天是蓝的，海也是蓝的？请详细解释一下。", number)
     assert len((await shown(visitor, "/status?lang=zh")).encode()) < 40_000

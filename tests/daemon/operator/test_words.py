@@ -4,6 +4,8 @@ from dataclasses import fields
 
 import pytest
 
+from bot.wechat.gate import Why
+from daemon.operator.wechat_words import WeChatWords
 from daemon.operator.words import CHINESE, ENGLISH, Words, language
 
 
@@ -30,6 +32,15 @@ def test_both_languages_have_the_same_rows_in_every_table(table: str) -> None:
     assert list(getattr(ENGLISH, table)) == list(getattr(CHINESE, table))
 
 
-def test_no_sentence_was_left_untranslated() -> None:
-    same = {f.name for f in fields(Words) if getattr(ENGLISH, f.name) == getattr(CHINESE, f.name)}
+@pytest.mark.parametrize(
+    ("kind", "english", "chinese"), [(Words, ENGLISH, CHINESE), (WeChatWords, ENGLISH.wechat, CHINESE.wechat)]
+)
+def test_no_sentence_was_left_untranslated(kind: type, english: object, chinese: object) -> None:
+    same = {f.name for f in fields(kind) if getattr(english, f.name) == getattr(chinese, f.name)}
     assert same == set()
+
+
+@pytest.mark.parametrize("words", [ENGLISH.wechat, CHINESE.wechat])
+def test_every_reason_for_a_refusal_has_plain_words(words: WeChatWords) -> None:
+    assert set(words.outcomes) == {"accepted", "too_large", *map(str, Why)}
+    assert set(words.kinds) == {"verification", "push"}

@@ -1,0 +1,84 @@
+"""What the page says about WeChat, in English and Chinese. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WeChatWords:
+    """`outcomes` are named as in the log: "accepted", and the reasons of `push.refused`."""
+
+    title: str
+    no_accounts: str
+    no_accounts_advice: str
+    no_attempts: str
+    no_attempts_advice: Callable[[str], str]  # the account's path
+    deliveries: str
+    in_time: str
+    budget_left: str
+    ago: Callable[[str], str]  # a duration
+    kinds: Mapping[str, str]
+    outcomes: Mapping[str, str]
+
+
+ENGLISH_WECHAT = WeChatWords(
+    title="WeChat",
+    no_accounts="No account is configured.",
+    no_accounts_advice="Add a [[bot.accounts]] table with its id and token to posthouse.toml, and start again.",
+    no_attempts="No verification yet.",
+    no_attempts_advice=lambda path: (
+        f"Enter http://YOUR-SERVER{path} and the token in WeChat's console and submit; what comes, and why it is refused, "
+        "is shown here. When the console says “Token 验证失败” and nothing shows, nothing has arrived: look at the port "
+        "(80, or 443 for https), the path (a wrong one is push.misdirected in the log), and the firewall."
+    ),
+    deliveries="deliveries",
+    in_time="answered in time",
+    budget_left="may stay unanswered now",
+    ago=lambda duration: f"{duration} ago",
+    kinds={"verification": "Verification", "push": "Push"},
+    outcomes={
+        "accepted": "Accepted.",
+        "duplicate_parameter": "Refused: a parameter came twice in the URL.",
+        "missing_parameter": "Refused: a parameter is missing that WeChat always sends; probably not WeChat.",
+        "malformed": "Refused: the body is no push.",
+        "signature": "Refused: wrong signature. The token differs from the Token in WeChat's console.",
+        "timestamp": "Refused: the time is more than 10 minutes off. Look at this server's clock.",
+        "plaintext": "Refused: it came in plain. Choose safe mode in WeChat's console.",
+        "no_aes_key": "Refused: it came encrypted, and encoding_aes_key is not set.",
+        "undecipherable": "Refused: it does not open. encoding_aes_key differs from WeChat's console.",
+        "app_id": "Refused: it is for another AppID.",
+        "too_large": "Refused: larger than any push; probably not WeChat.",
+    },
+)
+
+CHINESE_WECHAT = WeChatWords(
+    title="微信公众号",
+    no_accounts="还没有配置公众号。",
+    no_accounts_advice="请在 posthouse.toml 中加入 [[bot.accounts]] 及其 id 和 token，然后重新启动。",
+    no_attempts="还没有收到验证。",
+    no_attempts_advice=lambda path: (
+        f"请在公众平台填写 http://你的域名{path} 和 Token 并提交；收到的请求和拒绝的原因会显示在这里。"
+        "如果提示“Token 验证失败”而这里没有记录，说明请求没有到达：请检查端口（80，https 为 443）、"
+        "路径（不对时日志中有 push.misdirected）和防火墙。"
+    ),
+    deliveries="收到推送",
+    in_time="按时答复",
+    budget_left="此刻还可不答",
+    ago=lambda duration: f"{duration}前",
+    kinds={"verification": "验证", "push": "推送"},
+    outcomes={
+        "accepted": "通过。",
+        "duplicate_parameter": "拒绝：URL 中有重复的参数。",
+        "missing_parameter": "拒绝：缺少微信必带的参数，多半不是微信发来的。",
+        "malformed": "拒绝：内容不是微信推送。",
+        "signature": "拒绝：签名不对，token 与公众平台的 Token 不一致。",
+        "timestamp": "拒绝：时间相差超过 10 分钟，请检查服务器时钟。",
+        "plaintext": "拒绝：收到明文，请在公众平台选择安全模式。",
+        "no_aes_key": "拒绝：收到密文，但没有配置 encoding_aes_key。",
+        "undecipherable": "拒绝：解不开，encoding_aes_key 与公众平台不一致。",
+        "app_id": "拒绝：是发给另一个 AppID 的。",
+        "too_large": "拒绝：比任何推送都大，多半不是微信发来的。",
+    },
+)
