@@ -19,7 +19,7 @@ from daemon.config import secrets as secrets_of
 from daemon.jobs import Flush, Job
 from daemon.jobs import running as jobs_running
 from daemon.schema import Settings
-from daemon.session import upstream_session
+from daemon.session import Sessions
 from daemon.sqlite.affinity import SqliteAffinityLedger
 from daemon.sqlite.database import Database
 from daemon.sqlite.ledger import SqliteLedger
@@ -28,6 +28,7 @@ from proxy.affinity import Affinity
 from proxy.allowance import Allowances
 from proxy.chat import Chat
 from proxy.checks import check_due
+from proxy.draft import Unsupported
 from proxy.forward import Gateway
 from proxy.keypool import KeyPool
 from proxy.line import Line
@@ -47,11 +48,13 @@ class OpenGateway:
     edge: Gateway
     chat: Chat
     book: UsageBook
+    sessions: Sessions
     install_secret: bytes
 
     def reconfigure(self, settings: Settings) -> None:
         """Other keys, callers and limits from the next request on; requests on their way end as they began."""
         hidden = hidden_of(settings)
+        open_all(self.sessions, settings)
         self.pool.reconfigure(wiring.keys(settings, self.install_secret))
         self.edge.reconfigure(wiring.callers(settings), wiring.gateway(settings), secrets=hidden)
         self.book.models = frozenset(wiring.model_names(settings))
@@ -62,6 +65,12 @@ class OpenGateway:
 def hidden_of(settings: Settings) -> list[str]:
     """What must not be seen in an error's body."""
     return [secret.reveal() for secret in secrets_of(settings)]
+
+
+def open_all(sessions: Sessions, settings: Settings) -> None:
+    """Every upstream's session, so that an address which is not there is told now, not by a caller's failure."""
+    for upstream in wiring.upstreams(settings).values():
+        sessions.towards(upstream)
 
 
 def new_id() -> str:
@@ -98,12 +107,15 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
     book.restore(await usage.load(days.today()))
     affinity = Affinity(on_change=objects_flush.wake)
     affinity.restore(await objects.load())
-    async with upstream_session() as session:
-        road = Road(line, session)
+    async with Sessions() as sessions:
+        open_all(sessions, settings)
+        road = Road(line, sessions.towards)
+        unsupported = Unsupported()
         chat = Chat(
             pool,
             road,
             book,
+            unsupported,
             wiring.chat_parameters(settings),
             clock=time.monotonic,
             jitter=random.random,
@@ -120,11 +132,12 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
                 clock=time.monotonic, tokens_today=book.spent_today, seconds_left_today=days.seconds_left
             ),
             witnesses=Witnesses(book, affinity, SoftAffinity(secrets.token_bytes(16)), time.monotonic, time.time),
+            unsupported=unsupported,
             secrets=hidden,
             wall_clock=time.time,
             jitter=random.random,
             new_id=new_id,
         )
-        checks = Job("free checks", lambda: check_due(pool, session), CHECK_SECONDS)
+        checks = Job("free checks", lambda: check_due(pool, sessions.towards), CHECK_SECONDS)
         async with jobs_running(health_flush, usage_flush, objects_flush, checks):
-            yield OpenGateway(pool, edge, chat, book, install_secret)
+            yield OpenGateway(pool, edge, chat, book, sessions, install_secret)

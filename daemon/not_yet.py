@@ -18,8 +18,6 @@ NOT_YET: Mapping[str, str] = {
     "server.tls_key": "TLS from files",
     "server.fast_lane": "the short way in",
     "server.limits.memory_bytes": "a limit on memory",
-    "upstreams.*.source_address": "choosing the outgoing address",
-    "models": "other names for models",
     "bot.api": "asking by another API than chat",
     "bot.limits": "limits of subscribers",
     "bot.images": "pictures",

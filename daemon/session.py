@@ -1,36 +1,94 @@
 """
-The one place that makes an HTTP client session.
+The one place that makes HTTP client sessions: one for each address of this server that connections go out from.
 
 Rule 1: a session adds nothing of its own to a request: no cookie, no header, no credential from the environment.
 Rule 2: a body is passed on as it came, so that bytes and `Content-Encoding` agree.
 Rule 3: there is no limit for a whole answer, since a stream may take an hour; whoever asks limits the silence between two
         reads (`ClientTimeout(sock_read=…)`), and asks with `allow_redirects=False`: a redirect would take the key along.
+Rule 4: a connection belongs to one address: those of another are never used in its place, not even towards the same host.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
+import errno
+import socket
+from ipaddress import ip_address
+from typing import Self
 
+import structlog
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+
+from proxy.key import Upstream
+
+log = structlog.get_logger()
 
 KEEPALIVE_SECONDS = 15  # an idle connection that the upstream closes first would cost the next request
 DNS_SECONDS = 60  # an upstream that moves is followed within a minute
+CONNECT_SECONDS = 10  # where whoever asks sets no time of its own
 LINE_BYTES = 16384  # of an answer's head; twice what we take from callers, since a CDN may write what it likes
 
 
-@contextlib.asynccontextmanager
-async def upstream_session(connect_seconds: float = 10) -> AsyncIterator[ClientSession]:
-    """For every upstream and for WeChat's API. How many requests run at once is the pool's decision, so there is no limit."""
-    connector = TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=DNS_SECONDS)
-    async with ClientSession(
+class Sessions:
+    """`async with Sessions() as sessions:` closes at the end what was opened inside, also for settings that are gone since."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, ClientSession] = {}  # by source address; "" is the system's choice
+
+    def towards(self, upstream: Upstream) -> ClientSession:
+        """The session for `upstream`, opened when it is asked for first."""
+        address = upstream.source_address
+        if address not in self._sessions:
+            self._sessions[address] = open_session(address)
+            if trouble := trouble_with(address):
+                # Not the end of the daemon: the address may come up later, and other upstreams do not need it.
+                log.error("source_address.refused", upstream=upstream.name, address=address, reason=trouble)
+        return self._sessions[address]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+
+def open_session(source_address: str = "") -> ClientSession:
+    """To be closed by whoever asks. How many requests run at once is the pool's decision, so there is no limit."""
+    connector = TCPConnector(
+        limit=0,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        ttl_dns_cache=DNS_SECONDS,
+        family=_family(source_address),
+        local_addr=(source_address, 0) if source_address else None,
+    )
+    return ClientSession(
         connector=connector,
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
-        timeout=ClientTimeout(total=None, sock_connect=connect_seconds),
+        timeout=ClientTimeout(total=None, connect=CONNECT_SECONDS),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         max_line_size=LINE_BYTES,
         max_field_size=LINE_BYTES,
-    ) as session:
-        yield session
+    )
+
+
+def trouble_with(address: str) -> str:
+    """Why connections cannot go out from `address` now, "" where they can."""
+    if not address:
+        return ""
+    try:
+        with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            return "this machine does not have that address; `ip address` lists those it has"
+        return str(error.strerror)
+    return ""
+
+
+def _family(address: str) -> socket.AddressFamily:
+    """The kind of address an upstream needs, so that one with both kinds is reached by the one that we have."""
+    if not address:
+        return socket.AF_UNSPEC
+    return socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6

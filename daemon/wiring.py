@@ -24,6 +24,7 @@ from daemon.schema import Settings
 from daemon.schema.bot import Account
 from daemon.secret import Secret
 from daemon.server import Limits
+from proxy.alias import Alias, Aliases
 from proxy.callers import Caller, Callers
 from proxy.forward import GatewaySettings
 from proxy.key import Key, Upstream
@@ -39,8 +40,10 @@ def upstreams(settings: Settings) -> dict[str, Upstream]:
             connect_seconds=table.connect_seconds,
             first_byte_seconds=table.first_byte_seconds,
             idle_seconds=table.idle_seconds,
+            source_address=table.source_address,
+            is_first=place == 0,
         )
-        for name, table in settings.upstreams.items()
+        for place, (name, table) in enumerate(settings.upstreams.items())
     }
 
 
@@ -101,7 +104,12 @@ def gateway(settings: Settings) -> GatewaySettings:
         queue_seconds=settings.proxy.queue_seconds,
         passthrough=settings.proxy.passthrough,
         first_upstream=next(iter(upstreams(settings).values()), None),
+        aliases=aliases(settings),
     )
+
+
+def aliases(settings: Settings) -> Aliases:
+    return Aliases({name: Alias(table.use, as_chat=table.as_ == "chat") for name, table in settings.models.items()})
 
 
 def limits(settings: Settings) -> Limits:

@@ -60,8 +60,8 @@ class Affinity:
             raise listing_not_allowed()
         known_in_path = self._known(in_path)
         known = known_in_path + self._known(seen.names - in_path)
-        if not sees_all and any(made.caller != caller for made in known):
-            raise unknown_object()
+        if not sees_all:
+            self.must_own(in_path | seen.names, caller)
         if len(keys := {made.key for made in known}) > 1:
             raise objects_of_two_keys()
         self._use(known, now)
@@ -72,6 +72,11 @@ class Affinity:
         # What is made inside an object is its owner's, whoever asked for it.
         owner = known_in_path[0].caller if known_in_path else caller
         return Claim(key, owner, True, in_path | seen.names)
+
+    def must_own(self, names: frozenset[str], caller: str) -> None:
+        """Raises a Refusal where one of `names` is another caller's."""
+        if any(made.caller != caller for made in self._known(names)):
+            raise unknown_object()
 
     def watch(self, claim: Claim, key: str, status: int, headers: Pairs, *, now: float) -> MadeWatch | None:
         """What to feed the answer to, which the key of fingerprint `key` gave; None where it tells of nothing new."""

@@ -9,6 +9,7 @@ Rule 3: what was sent and not answered (`unknown`) is sent again only if it asks
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from proxy.verdict import Rule
 
@@ -30,6 +31,18 @@ MORE: Mapping[Rule, int] = {
     Rule.SERVER: 1,
     Rule.CONNECT: 1,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of a request's record: which key, what came of it, and how long after it was sent that was known."""
+
+    key: str
+    rule: Rule
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.key}:{self.rule}:{self.seconds:.3f}"
 
 
 class Attempts:

@@ -2,8 +2,7 @@
 Asks a model for the bot: a list of messages in, pieces of text out, through the same pool as everybody else.
 
 Rule 1: it streams, so that the first words are there early, and so that a cut answer shows.
-Rule 2: a parameter that the model refuses (`unsupported_parameter`, `unsupported_value`) is renamed or left out, once, and
-        that is remembered for the model; the messages are never changed.
+Rule 2: a parameter that the model refuses is renamed or left out, as for any draft; the messages are never changed.
 Rule 3: whatever goes wrong leaves as a Refusal, the same value that a caller of /v1 would have got.
 """
 
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.command import Begin, Call, Cut, End
+from proxy.draft import Draft, Unsupported
 from proxy.errand import Errand
 from proxy.keypool import KeyPool
 from proxy.refusal import Refusal
@@ -26,9 +26,9 @@ from proxy.upstream import Road, drive
 from proxy.usage_book import UsageBook
 
 CHAT = Target("/v1/chat/completions")
-INSTEAD: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
-REFUSALS_OF_PARAMETERS = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
-NEEDED = frozenset({"model", "messages", "stream"})
+ALWAYS: Mapping[str, Any] = {"stream_options": {"include_usage": True}, "store": False}
+MOST_BYTES = 16 << 20  # of an answer; streamed, a token takes about 250
+EVENT_CHARACTERS = 1 << 18  # of one event that is not whole
 
 
 class TornAnswer(Exception):
@@ -50,37 +50,18 @@ class Chat:
     pool: KeyPool
     road: Road
     book: UsageBook
+    unsupported: Unsupported
     parameters: Mapping[str, Any]
     clock: Callable[[], float]
     jitter: Callable[[], float]
     new_id: Callable[[], str]
     queue_seconds: float = 0.0
     secrets: Sequence[str] = field(default=(), repr=False)
-    _refused: dict[str, set[str]] = field(default_factory=dict)
 
     async def ask(self, messages: Sequence[Mapping[str, str]], *, model: str) -> AsyncGenerator[str]:
         """The answer in pieces. Raises Refusal, TornAnswer, EmptyAnswer."""
-        while True:
-            try:
-                async with aclosing(self._once(messages, model)) as pieces:
-                    async for piece in pieces:
-                        yield piece
-                return
-            except _ParameterRefused as refused:
-                self._refused.setdefault(model, set()).add(refused.name)
-
-    def payload(self, messages: Sequence[Mapping[str, str]], model: str) -> dict[str, Any]:
-        """The request's body, without what the model has refused before."""
-        optional: dict[str, Any] = {"stream_options": {"include_usage": True}, "store": False, **self.parameters}
-        for name in self._refused.get(model, ()):
-            value = optional.pop(name, None)
-            if name in INSTEAD and value is not None and INSTEAD[name] not in self._refused[model]:
-                optional[INSTEAD[name]] = value
-        return {"model": model, "messages": list(messages), "stream": True, **optional}
-
-    async def _once(self, messages: Sequence[Mapping[str, str]], model: str) -> AsyncGenerator[str]:
-        payload = self.payload(messages, model)
-        body = json.dumps(payload, ensure_ascii=False).encode()
+        fields = {"model": model, "messages": list(messages), "stream": True, **ALWAYS, **self.parameters}
+        draft = Draft(fields, self.unsupported)
         headers = [
             ("Content-Type", "application/json"),
             ("Accept", "text/event-stream"),
@@ -96,17 +77,18 @@ class Chat:
             use="bot",
             caller="bot",
             queue_seconds=self.queue_seconds,
+            draft=draft,
         )
         errand = Errand(call, self.pool, clock=self.clock, jitter=self.jitter, secrets=self.secrets)
         reading = _Reading()
-        with self.book.watching(errand, body) as watch:
-            async with aclosing(drive(errand, self.road, body)) as parts:
+        with self.book.watching(errand, draft.body) as watch:
+            async with aclosing(drive(errand, self.road, None)) as parts:
                 async for part in parts:
                     match part:
                         case Refusal():
                             raise part
-                        case Begin(status, _, data, is_whole) if is_whole and status >= 400:
-                            raise _refusal(status, data, known=payload.keys() - NEEDED)
+                        case Begin(status, is_whole=True) if status >= 400:
+                            raise Refusal(status, "upstream_refused", "The upstream refused the question.")
                         case Begin():
                             watch.begin(part)
                             reading.is_stream = _is_stream(part)
@@ -124,23 +106,9 @@ class Chat:
             raise EmptyAnswer(reading.finish_reason)
 
 
-class _ParameterRefused(Exception):
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-
 def _is_stream(begin: Begin) -> bool:
     types = [value for name, value in begin.headers if name.lower() == "content-type"]
     return bool(types) and types[0].lower().startswith("text/event-stream")
-
-
-def _refusal(status: int, body: bytes, known: frozenset[str] | set[str]) -> Exception:
-    error = _object(_object(_json(body)).get("error"))
-    name = str(error.get("param") or "").split(".")[0]
-    if status == 400 and error.get("code") in REFUSALS_OF_PARAMETERS and name in known:
-        return _ParameterRefused(name)
-    return Refusal(status, "upstream_refused", "The upstream refused the question.")
 
 
 class _Reading:
@@ -152,12 +120,18 @@ class _Reading:
         self.finish_reason = ""
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._kept = ""
+        self._size = 0
 
     def feed(self, data: bytes) -> str:
+        self._size += len(data)
         self._kept += self._decode(data)
+        if self._size > MOST_BYTES:
+            raise TornAnswer  # nobody can read so much, and nothing says that it would ever end
         if not self.is_stream:
             return ""
         *events, self._kept = self._kept.replace("\r\n", "\n").split("\n\n")
+        if len(self._kept) > EVENT_CHARACTERS:
+            raise TornAnswer
         return self._words(events)
 
     def rest(self) -> str:

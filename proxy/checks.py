@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientTimeout
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -15,18 +15,19 @@ from proxy.headers import authorization
 from proxy.key import Key
 from proxy.keypool import KeyPool
 from proxy.target import Target
-from proxy.upstream import FAILED, report
+from proxy.upstream import FAILED, SessionTowards, report
 from proxy.verdict import Answer, Rule, Verdict, judge
 
 CHECK_SECONDS = 20.0  # for one check; what takes longer told nothing, and is asked again
 MODELS = Target("/v1/models")
 
 
-async def check(key: Key, session: ClientSession) -> Verdict:
+async def check(key: Key, session_towards: SessionTowards) -> Verdict:
     """What the upstream says of the key. Never raises for what the network does: that is the verdict `connect`."""
     headers = CIMultiDict([*authorization(key), ("Accept-Encoding", "identity")])
     url = URL(MODELS.url(key.upstream), encoded=True)
     timeout = ClientTimeout(total=CHECK_SECONDS)
+    session = session_towards(key.upstream)
     try:
         async with session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
             body = b"" if response.ok else await response.content.read(ERROR_BYTES)
@@ -36,8 +37,8 @@ async def check(key: Key, session: ClientSession) -> Verdict:
         return Verdict(Rule.CONNECT, "the check did not get through")
 
 
-async def check_due(pool: KeyPool, session: ClientSession) -> None:
+async def check_due(pool: KeyPool, session_towards: SessionTowards) -> None:
     """Look at every key whose check is due."""
     due = pool.checks_due()
-    for key, verdict in zip(due, await asyncio.gather(*(check(key, session) for key in due)), strict=True):
+    for key, verdict in zip(due, await asyncio.gather(*(check(key, session_towards) for key in due)), strict=True):
         report(list(pool.checked(key, verdict)))

@@ -5,7 +5,9 @@ What an errand is about, and what it tells whoever drives it to do next. Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from proxy.draft import Draft
 from proxy.headers import Pairs
 from proxy.lease import Lease
 from proxy.refusal import Refusal
@@ -16,7 +18,11 @@ ERROR_BYTES = 65_536  # of an error's body are read
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is asked, without its body. `headers` are already passable; `can_replay`: the whole body is at hand."""
+    """
+    What is asked, without its body. `headers` are already passable; `can_replay`: the whole body is at hand.
+
+    `draft` has the body where that is ours to word: its present one is what is sent.
+    """
 
     id: str
     method: str
@@ -27,9 +33,11 @@ class Call:
     caller: str = ""
     can_replay: bool = True
     is_client_retry: bool = False
+    is_upgrade: bool = False  # to a WebSocket
     queue_seconds: float = 0.0  # how long it may wait in line for a key
     only: str = ""  # as in `Want`
     preferred: str = ""
+    draft: Draft | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +97,7 @@ class Cut:
     data: bytes = b""
 
 
+# What a caller is told, bytes for every chunk.
+Part: TypeAlias = Begin | bytes | End | Cut | Refusal
 Command = Wait | Send | ReadError | Hold | Begin | Forward | End | Cut | Refusal
 READ_ERROR, FORWARD, END = ReadError(), Forward(), End()

@@ -7,16 +7,17 @@ Rule 3: the first event of a stream is held until it is whole, up to 64 KiB or 2
         rotates.
 Rule 4: a stream that ends without its terminal is never ended as if it were whole; a body of another kind is cut off.
 Rule 5: every lease is settled once and released once, whichever way the request ends.
+Rule 6: where only a parameter of a draft was refused, the same key is asked again without it; that is no attempt that counts.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from proxy.attempts import Attempts
+from proxy.attempts import Attempt, Attempts
 from proxy.command import END, FORWARD, READ_ERROR, Begin, Call, Command, Cut, Hold, Send, Wait
+from proxy.guard import FAILURES
 from proxy.headers import Pairs, passable_down, redacted
 from proxy.key import Key
 from proxy.lease import Change, Keys, Lease, NoKeyAvailable, Want
@@ -30,18 +31,6 @@ SOON = 1.0  # seconds; where the attempts are used up, but not the keys
 _COMMENT = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n]):")
 # What the caller hears of these is the pool's to say: the upstream's words are about one key.
 ABOUT_A_KEY = frozenset({Rule.RATE, Rule.QUOTA, Rule.AUTH, Rule.DEAD, Rule.ADDRESS})
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One line of the request's record: which key, what came of it, and how long after it was sent that was known."""
-
-    key: str
-    rule: Rule
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{self.key}:{self.rule}:{self.seconds:.3f}"
 
 
 class Errand:
@@ -63,6 +52,7 @@ class Errand:
         self._wait_until: float | None = None
         self._tries = Attempts(call.method, is_client_retry=call.is_client_retry)
         self._needs_tokens = 0
+        self._failing = ""  # the upstream whose fault the last attempt's end was
         self._status, self._headers = 0, {}  # type: int, dict[str, str]
         self._raw_headers: Pairs = []
         self._held: bytearray | None = None
@@ -79,7 +69,8 @@ class Errand:
 
     @property
     def want(self) -> Want:
-        return Want(self.call.use, self.call.model, self._needs_tokens, self.call.only, self.call.preferred)
+        call = self.call
+        return Want(call.use, call.model, self._needs_tokens, call.only, call.preferred, self._failing)
 
     @property
     def now(self) -> float:
@@ -109,7 +100,7 @@ class Errand:
         """The head of the answer is here."""
         self._status, self._raw_headers = status, list(headers)
         self._headers = {name.lower(): value for name, value in reversed(self._raw_headers)}
-        if not (200 <= status < 300 or status == 304):
+        if not (200 <= status < 300 or status == (101 if self.call.is_upgrade else 304)):
             return READ_ERROR
         is_plain = self._headers.get("content-encoding", "identity").lower() == "identity"
         if self._headers.get("content-type", "").lower().startswith("text/event-stream") and is_plain:
@@ -122,6 +113,10 @@ class Errand:
     def error_body(self, body: bytes, *, is_whole: bool = True) -> Command:
         """The body of an answer that is no success. `is_whole`: there was no more of it than this."""
         verdict = judge(Answer(self._status, self._headers, body))
+        draft = self.call.draft
+        if draft and self._lease and verdict.rule is Rule.CLIENT and draft.revise(self._status, body):
+            self._note(self._lease, verdict.rule)
+            return Send(self._lease)
         passed_on = self._pass_on(verdict, body if is_whole else None)
         return self._refused(verdict, passed_on)
 
@@ -218,6 +213,7 @@ class Errand:
         self._settle(verdict)
         if self._lease is not None:
             self._tries.failed(self._lease.key.name, verdict.rule)
+            self._failing = self._lease.key.upstream.name if verdict.rule in FAILURES else ""
         none: NoKeyAvailable | None = None
         if self._may_try_again(verdict):
             self._let_go()
@@ -258,9 +254,9 @@ class Errand:
 
     def _pass_on(self, verdict: Verdict, body: bytes | None) -> Command:
         """The upstream's error as the caller may see it."""
-        if 300 <= self._status < 400:
+        if self._status < 400:
             message = (
-                f"The upstream answered with a redirect ({self._status}), which is not followed. Check its base_url."
+                f"The upstream answered {self._status}, a redirect or the like, which is not followed. Check base_url."
             )
             return upstream_unreachable(message)
         if verdict.rule is Rule.UNKNOWN and not self._is_own_key:
@@ -283,10 +279,13 @@ class Errand:
     def _down(self) -> Pairs:
         return passable_down(self._raw_headers, is_stream=self._watch is not None)
 
+    def _note(self, lease: Lease, rule: Rule) -> None:
+        self.attempts.append(Attempt(lease.key.name, rule, self._clock() - lease.sent_at))
+
     def _settle(self, verdict: Verdict) -> None:
         lease = self._lease
         if lease is not None and not lease.is_settled:
-            self.attempts.append(Attempt(lease.key.name, verdict.rule, self._clock() - lease.sent_at))
+            self._note(lease, verdict.rule)
             self.served_by = lease.key if verdict.rule is Rule.OK else None
             self._changes += self._keys.settle(lease, verdict, request_id=self.call.id)
 

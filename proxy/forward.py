@@ -11,30 +11,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from aiohttp import web
 
+from proxy.alias import Aliases, Question
 from proxy.allowance import Allowances
 from proxy.callers import Caller, Callers, token_of
 from proxy.command import Begin, Call, Cut, End
+from proxy.draft import Unsupported
 from proxy.errand import Errand
-from proxy.headers import Pairs, passable_up
+from proxy.headers import REQUEST_ID, Pairs, passable_up
 from proxy.intake import Body, Stream, body_of
 from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
 from proxy.lease import OwnKey
 from proxy.peek import Peek, peek
+from proxy.realtime import Traffic, is_upgrade, opening, plain, relay
+from proxy.realtime_words import REALTIME
 from proxy.refusal import Refusal, invalid_api_key, invalid_request
+from proxy.retelling import Retelling
 from proxy.sse import KIND_OF_PATH
-from proxy.target import target_of
+from proxy.target import refuse_credential_in_query, target_of
 from proxy.upstream import Road, drive
 from proxy.witness import Bond, Witnesses
 
 log = structlog.get_logger()
 
-REQUEST_ID = "x-posthouse-request"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -48,6 +52,7 @@ class GatewaySettings:
     queue_seconds: float = 8.0
     passthrough: bool = False
     first_upstream: Upstream | None = None
+    aliases: Aliases = field(default_factory=Aliases)
 
 
 class Gateway:
@@ -60,6 +65,7 @@ class Gateway:
         *,
         allowances: Allowances,
         witnesses: Witnesses,
+        unsupported: Unsupported,
         secrets: Sequence[str],
         wall_clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -67,7 +73,7 @@ class Gateway:
     ) -> None:
         """`secrets` are blacked out of error bodies; `new_id` makes request ids; `wall_clock` gives epoch seconds."""
         self._pool, self._callers, self._road, self._settings = pool, callers, road, settings
-        self._allowances, self._witnesses = allowances, witnesses
+        self._allowances, self._witnesses, self._unsupported = allowances, witnesses, unsupported
         self._secrets, self._wall_clock, self._jitter, self._new_id = tuple(secrets), wall_clock, jitter, new_id
 
     def reconfigure(self, callers: Callers, settings: GatewaySettings, *, secrets: Sequence[str]) -> None:
@@ -94,12 +100,22 @@ class Gateway:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         request_id, started, caller = self._new_id(), time.monotonic(), None
         errand: Errand | None = None
+        traffic = Traffic()
         status = 499  # the caller left; nginx's number for it
         try:
+            request = plain(request)
             caller = self._caller_of(request)
             with self._allowances.admitted(caller):
-                errand, body, bond = await self._errand(request, request_id, caller)
-                response = await self._answer(request, errand, body, bond)
+                response = self._own_answer(request, request_id) if caller else None
+                if response is None:
+                    errand, body, bond, retelling = await self._errand(request, request_id, caller)
+                    if errand.call.is_upgrade:
+                        names = (
+                            None if caller is None or self._sees_all(caller) else self._witnesses.names_of(caller.name)
+                        )
+                        response = await relay(request, errand, self._road, self._witnesses.book, traffic, names)
+                    else:
+                        response = await self._answer(request, errand, body, bond, retelling)
             status = response.status
         except Refusal as refusal:
             response = _refuse(refusal, request_id)
@@ -110,54 +126,80 @@ class Gateway:
                 request=request_id,
                 caller=caller.name if caller else "",
                 method=request.method if request.method in METHODS else "other",
-                route=request.path if request.path in KIND_OF_PATH else "other",
-                status=status,
+                route=request.path if request.path in (*KIND_OF_PATH, REALTIME) else "other",
+                status=101 if traffic.is_open else status,
                 attempts=errand.attempts if errand else [],
                 seconds=round(time.monotonic() - started, 3),
+                **traffic.facts(),
             )
         return response
 
     def _caller_of(self, request: web.Request) -> Caller | None:
         """The issued caller; None for one that may pass with a key of its own. Raises a Refusal for everybody else."""
+        refuse_credential_in_query(request.raw_path)
         token = token_of(list(request.headers.items()))
         caller = self._callers.caller_of(token, now=self._wall_clock())
         if caller is None and not (token and self._settings.passthrough and self._settings.first_upstream):
             raise invalid_api_key()
         return caller
 
-    async def _errand(self, request: web.Request, request_id: str, caller: Caller | None) -> tuple[Errand, Body, Bond]:
+    def _own_answer(self, request: web.Request, request_id: str) -> web.StreamResponse | None:
+        """What needs no upstream: what is known of an alias."""
+        if request.method != "GET":
+            return None
+        model = self._settings.aliases.model(target_of(request.raw_path, self._settings.deny))
+        if model is None:
+            return None
+        return web.Response(body=model, content_type="application/json", headers={REQUEST_ID: request_id})
+
+    def _sees_all(self, caller: Caller) -> bool:
+        return caller.see_all or not self._callers.are_several
+
+    async def _errand(
+        self, request: web.Request, request_id: str, caller: Caller | None
+    ) -> tuple[Errand, Body, Bond, Retelling | None]:
         settings = self._settings
         if request.method not in METHODS:
             raise invalid_request("This method is not forwarded.")
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            raise invalid_request("WebSocket is not available here yet; use the HTTP endpoints.")
         target = target_of(request.raw_path, settings.deny)
         body = await body_of(request, replay_bytes=settings.replay_bytes, max_body_bytes=settings.max_body_bytes)
-        seen = peek(body, request.headers.get("Content-Type", "")) if isinstance(body, bytes) else Peek()
+        kind = request.headers.get("Content-Type", "")
+        seen = peek(body, kind) if isinstance(body, bytes) else Peek()
         headers = passable_up(request.headers.items())
+        if is_upgrade(request):
+            seen, handshake = opening(request, target)
+            headers += handshake
         if isinstance(body, Stream) and request.content_length is not None:
             headers.append(("Content-Length", str(request.content_length)))
         if caller is not None and not caller.may_use_any_model:
             if isinstance(body, Stream):
                 raise invalid_request("This token is for some models only; the body is too large to see its model.")
-            if seen.model:
-                caller.must_be_allowed(seen.model)
-        bond = Bond()
+            for model in filter(None, (seen.model, *target.models)):
+                caller.must_be_allowed(model)
+            if is_upgrade(request) and not seen.model:
+                raise invalid_request("This token is for some models only; name one in the query of /v1/realtime.")
+        question, bond = Question(target, seen, body if isinstance(body, bytes) else None), Bond()
         if caller is not None:
-            sees_all = caller.see_all or not self._callers.are_several
-            bond = self._witnesses.bond(request.method, target, seen, caller=caller.name, sees_all=sees_all)
+            question = settings.aliases.question(request.method, question, kind, self._unsupported)
+            sees_all = self._sees_all(caller)
+            method = "" if is_upgrade(request) else request.method  # a WebSocket's GET reads no list
+            bond = self._witnesses.bond(method, question.target, question.seen, caller=caller.name, sees_all=sees_all)
+            if isinstance(body, Stream) and not sees_all:
+                body.names = self._witnesses.names_of(caller.name)
         call = Call(
             id=request_id,
             method=request.method,
-            target=target,
-            headers=headers,
-            model=seen.model,
+            target=question.target,
+            headers=headers if question.draft is None else _with_json(headers),
+            model=question.seen.model,
             caller=caller.name if caller else "",
             can_replay=not isinstance(body, Stream),
             queue_seconds=self._patience(request) if caller else 0.0,
             only=bond.claim.key,
             preferred=bond.preferred,
+            is_upgrade=is_upgrade(request),
             is_client_retry=request.headers.get("x-stainless-retry-count", "0").strip() not in ("", "0"),
+            draft=question.draft,
         )
         keys = self._pool if caller else OwnKey(self._own_key(request), now=time.monotonic())
         errand = Errand(
@@ -168,7 +210,7 @@ class Gateway:
             secrets=self._secrets,
             is_own_key=caller is None,
         )
-        return errand, body, bond
+        return errand, body if isinstance(body, Stream) else question.body, bond, question.retelling
 
     def _patience(self, request: web.Request) -> float:
         """How long the caller may be kept in line: no longer than it waits for an answer itself."""
@@ -190,33 +232,39 @@ class Gateway:
             project=request.headers.get("OpenAI-Project", ""),
         )
 
-    async def _answer(self, request: web.Request, errand: Errand, body: Body, bond: Bond) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, errand: Errand, body: Body, bond: Bond, retelling: Retelling | None
+    ) -> web.StreamResponse:
         response = web.StreamResponse()
         sent = body if isinstance(body, bytes) else b""
         with self._witnesses.watching(errand, sent, bond) as witness:
             async with aclosing(drive(errand, self._road, body)) as parts:
                 async for part in parts:
+                    witness.see(part)
                     failure = body.failure if isinstance(body, Stream) else None
-                    match part:
-                        case bytes():
-                            witness.feed(part)
-                            await response.write(part)
-                        case Begin():
-                            witness.begin(part)
-                            response = _response(part.status, part.headers, errand.call.id)
-                            await response.prepare(request)
-                            if part.data:
-                                await response.write(part.data)
-                            if part.is_whole:
+                    for told in (part,) if retelling is None else retelling.tell(part):
+                        match told:
+                            case bytes():
+                                await response.write(told)
+                            case Begin():
+                                response = _response(told.status, told.headers, errand.call.id)
+                                await response.prepare(request)
+                                if told.data:
+                                    await response.write(told.data)
+                                if told.is_whole:
+                                    await response.write_eof()
+                            case End():
                                 await response.write_eof()
-                        case End():
-                            witness.end()
-                            await response.write_eof()
-                        case Cut():
-                            await _cut(request, response, part.data)
-                        case Refusal():
-                            raise part if failure is None else failure
+                            case Cut():
+                                await _cut(request, response, told.data)
+                                return response
+                            case Refusal():
+                                raise told if failure is None else failure
         return response
+
+
+def _with_json(headers: Pairs) -> Pairs:
+    return [*(pair for pair in headers if pair[0].lower() != "content-type"), ("Content-Type", "application/json")]
 
 
 def _response(status: int, headers: Pairs, request_id: str) -> web.StreamResponse:

@@ -1,8 +1,9 @@
 """
 Which headers pass, in both directions, and what is blacked out of error bodies. Pure.
 
-Rule 1: up: hop-by-hop headers and those that Connection names, cookies, forwarding and CDN headers, credentials,
-        organization and project are taken off; the key brings its own. The answer is asked for unencoded.
+Rule 1: up: hop-by-hop headers and those that Connection names, cookies, forwarding and CDN headers, those that put another
+        path or method in place of the request's, credentials, organization and project are taken off; the key brings its
+        own. The answer is asked for unencoded.
 Rule 2: down: hop-by-hop headers, cookies, organization and project, `alt-svc`, `server`, CDN headers and one key's
         `x-ratelimit-*` are taken off; they say things about a key that are nobody's business, or mislead.
 Rule 3: error bodies lose organization and project ids, key fragments, and every secret of the pool.
@@ -16,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from proxy.key import Key
 
 Pairs = list[tuple[str, str]]
+
+REQUEST_ID = "x-posthouse-request"  # the id of an answer's record in the log
 
 _HOP_BY_HOP = frozenset(
     {
@@ -49,6 +52,10 @@ _ONLY_UP = frozenset(
         "origin",
         "referer",
         "cdn-loop",
+        "x-rewrite-url",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
         "openai-organization",
         "openai-project",
     }
@@ -67,7 +74,7 @@ _ONLY_DOWN = frozenset(
         "strict-transport-security",
         "report-to",
         "nel",
-        "x-posthouse-request",
+        REQUEST_ID,
     }
 )
 _ONLY_DOWN_PREFIXES = ("x-ratelimit-", "cf-", "anthropic-ratelimit-", "access-control-")
@@ -119,6 +126,7 @@ def redacted(body: bytes, secrets: Sequence[str]) -> bytes:
 
 
 def _passes(name: str, dropped: frozenset[str], prefixes: tuple[str, ...]) -> bool:
+    name = name.replace("_", "-")  # CGI and what descends from it make no difference
     return name not in dropped and not name.startswith(prefixes)
 
 

@@ -13,7 +13,10 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """`base_url` ends before the path that takes the place of `/v1` (no slash at its end). Durations in seconds."""
+    """
+    `base_url` takes the place of `/v1` (no slash at its end). Durations in seconds. `source_address`: the address of this
+    machine that connections go out from, "" = the system's choice.
+    """
 
     name: str
     base_url: str
@@ -22,6 +25,8 @@ class Upstream:
     connect_seconds: float = 10.0
     first_byte_seconds: float = 600.0
     idle_seconds: float = 300.0
+    source_address: str = ""
+    is_first: bool = True  # the one that requests without a model are for
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,9 @@ class Key:
         return f"<Key {self.name}>"
 
     def serves(self, use: str, model: str) -> bool:
-        """Whether it may be used so. A request without a model (files, batches) is served by every key."""
+        """Whether it may be used so. A request without a model (files, batches) is for the first upstream."""
         if use not in self.uses:
             return False
-        return not model or "*" in self.models or any(fnmatchcase(model, glob) for glob in self.models)
+        if not model:
+            return self.upstream.is_first
+        return "*" in self.models or any(fnmatchcase(model, glob) for glob in self.models)

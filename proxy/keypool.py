@@ -5,7 +5,7 @@ Rule 1: a key's health changes only in `settle()` and `checked()`, by what `afte
 Rule 2: no I/O, no awaiting, no logging here; clocks and jitter are handed in; what happened is returned as `Change`s.
 Rule 3: choosing and reserving are one synchronous step: k requests at once on k idle keys use k different keys.
 Rule 4: the choice is the key that alone has what is asked for; else the preferred one, if it is not much busier; else the first
-        of `ranking`.
+        of `ranking`. After a failure of one upstream, the first of another's.
 Rule 5: a success sent before a refusal does not wake the refused key; a client's mistake changes nothing, ever.
 """
 
@@ -68,9 +68,9 @@ class KeyPool:
         return self._reserve(slot, want.model, now)
 
     def _best(self, want: Want, avoiding: Collection[str], now: float) -> Slot | None:
-        if want.only or want.needs_tokens:  # rare, and no obstacle of the key's own: nobody is set aside for it
+        if want.only or want.needs_tokens or want.failing:  # rare, and not the key's fault: nobody is set aside for it
             able = (s for s in self._slots.values() if s.key.name not in avoiding and not self._obstacle(s, want, now))
-            return min(able, key=rank_of, default=None)
+            return min(able, key=lambda s: (s.key.upstream.name == want.failing, rank_of(s)), default=None)
         ranking = self._rankings.of(want.use, want.model)
         return ranking.first(now, lambda slot: self._obstacle(slot, want, now), avoiding)
 
@@ -78,6 +78,8 @@ class KeyPool:
         """The key that the request would rather have, unless it is much busier than the best."""
         slot = self._slots.get(want.preferred)
         if slot is None or slot.key.name in avoiding or slot.key.tier > best.key.tier:
+            return best
+        if slot.key.upstream.name == want.failing:
             return best
         if slot.in_flight > best.in_flight + MOST_BUSIER:
             return best
@@ -107,8 +109,10 @@ class KeyPool:
         key = slot.key
         if want.only and key.fingerprint != want.only:
             return Obstacle("exhausted")
-        if not key.serves(want.use, want.model) or (slot.tokens_limit or 0) < want.needs_tokens:
-            return Obstacle("model")
+        # What has no model but names an object is for the key that has the object, also where that is not the first upstream's.
+        is_meant = want.use in key.uses if want.only and not want.model else key.serves(want.use, want.model)
+        if not is_meant or (slot.tokens_limit or 0) < want.needs_tokens:
+            return Obstacle("model" if want.model else "exhausted")
         held = self._cells.in_the_way(slot.cell_names(want.model), now) if self._cells else []
         if held and (cause := _cause(held)) == "upstream" and (seconds := _longest(held) - now) > 0:
             return Obstacle(cause, seconds)

@@ -23,6 +23,7 @@ class Want:
     needs_tokens: int = 0  # only keys whose learned limit is above this, where it is above 0
     only: str = ""  # the fingerprint of the one key that has what is asked for
     preferred: str = ""  # the fingerprint of a key whose upstream remembers the beginning of this prompt
+    failing: str = ""  # the name of an upstream that has just failed this request: keys of another come first
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Where requests wait for a key: in the order of their arrival, one caller after t
 Rule 1: whoever comes while others wait stands behind them; a key that one cannot use goes to the next who can.
 Rule 2: callers take turns, so that one with many requests does not keep out one with few.
 Rule 3: the line has so many places; whoever finds none, or has waited for as long as it may, is refused as if there were
-        no line.
+        no line. A full line makes room for a caller with fewer in it: the last of the caller with the most has to go.
 Rule 4: nobody polls: room that is made (`kick`) and the moment at which the soonest key is back are what moves the line.
 """
 
@@ -43,7 +43,7 @@ class Line:
             command = errand.begin()
             if not isinstance(command, Wait):
                 return command
-        if len(self) >= self._places:
+        if len(self) >= self._places and not self._makes_room(errand.call.caller):
             return errand.give_up()
         ticket = _Ticket(errand)
         self._waiting.setdefault(errand.call.caller, deque()).append(ticket)
@@ -76,6 +76,13 @@ class Line:
             ticket.turn.set_result(command)
             self._waiting.move_to_end(caller)
         self._set_alarm(soonest)
+
+    def _makes_room(self, newcomer: str) -> bool:
+        standing = [ticket for ticket in max(self._waiting.values(), key=len, default=()) if not ticket.turn.done()]
+        if len(standing) <= len(self._waiting.get(newcomer, ())) + 1:
+            return False
+        standing[-1].turn.set_result(standing[-1].errand.give_up())
+        return True
 
     def _in_turn(self) -> Iterator[tuple[str, _Ticket]]:
         """The first of every caller, then the second of every caller, and so on."""

@@ -12,6 +12,7 @@ Source: github.com/openai/openai-python, src/openai/resources (3.54): its paths,
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, TypeGuard
 from urllib.parse import unquote
 
@@ -25,6 +26,10 @@ ID_SHAPE = r"(?=[a-z_-]{0,128}+[A-Z0-9])[A-Za-z0-9_-]{6,128}+"
 _WORDS = re.compile(ID_SHAPE)
 _PLAIN_STRINGS = re.compile(f'"({ID_SHAPE})"')
 _SPELLED_STRINGS = re.compile(r'"((?:[A-Za-z0-9_-]|\\u00[2-7][0-9A-Fa-f]){6,128}+)"')
+
+# The same in bytes, where a form's whole value may be one too.
+_PASSING_STRINGS = re.compile(rb'(?:"|\r\n\r\n)((?:[A-Za-z0-9_-]|\\u00[2-7][0-9A-Fa-f]){6,128}+)(?:(?=")|(?=\r\n))')
+_LONGEST_SPELLED = 6 * LONGEST_ID + 8
 
 COLLECTIONS = frozenset(
     {
@@ -101,6 +106,22 @@ def strings_in(text: str) -> frozenset[str]:
     return frozenset(
         found.encode().decode("unicode_escape") if "\\" in found else found for found in _SPELLED_STRINGS.findall(text)
     )
+
+
+class NameWatch:
+    """Finds what may be ids in a body that goes by in pieces: feed it each before it goes on."""
+
+    __slots__ = ("_kept", "_tell")
+
+    def __init__(self, tell: Callable[[frozenset[str]], None]) -> None:
+        """What `tell` raises leaves `feed()`."""
+        self._tell, self._kept = tell, b""
+
+    def feed(self, piece: bytes) -> None:
+        text = self._kept + piece.replace(b"\0", b"")  # UTF-16 and UTF-32 write ASCII with zeros between
+        self._kept = text[-_LONGEST_SPELLED:]
+        if found := _PASSING_STRINGS.findall(text):
+            self._tell(frozenset(each.decode("unicode_escape") for each in found))
 
 
 def is_id(value: object) -> TypeGuard[str]:

@@ -22,6 +22,10 @@ from proxy.refusal import invalid_request
 OPENING_MESSAGES = 8  # instructions come before the first question, in few messages
 OPENING_CHARACTERS = 2_048  # of each; conversations that are alike for so long may as well share a prompt cache
 LONGEST_MODEL = 256  # characters; every name is kept for a while, and the longest in the field are below a hundred
+MOST_PARTS = 1_000  # of a form; the largest have some hundred files
+PART_HEAD_BYTES = 8_192  # the longest are a file's name in UTF-8, percent-encoded
+PARAMETERS = 16  # of a part's head, which has three; the standard library takes quadratic time over them
+JUDGED = ("model", "stream")
 
 _BOUNDARY = re.compile(r'multipart/form-data\s*;[^"]*?boundary="?([!#-+\--:<-~]{1,70})"?\s*(?:;.*)?', re.I)
 
@@ -42,23 +46,39 @@ class Peek:
 
 def peek(body: bytes, content_type: str = "") -> Peek:
     """What the body says. Raises a Refusal (400) where it is broken JSON or contradicts itself."""
-    if content_type.lower().lstrip().startswith("multipart/form-data"):
-        boundary = _BOUNDARY.fullmatch(content_type.strip())
-        if boundary is None or content_type.lower().count("boundary") > 1:
-            raise invalid_request("The form's boundary is missing or not plain.")
-        return _of_form(body, boundary[1].encode())
-    if not body.strip() or ("json" not in content_type.lower() and not body.lstrip().startswith(b"{")):
+    if (boundary := boundary_of(content_type)) is not None:
+        return _of_form(body, boundary)
+    if not body.strip() or ("json" not in content_type.lower() and not _may_be_read_as_json(body)):
         return Peek()
     payload = _parse(body)
     names = strings_in(body.decode("utf-8"))
     if not isinstance(payload, dict):
         return Peek(names=names)
+    if any(name not in JUDGED and name.casefold() in JUDGED for name in payload):  # to Go's parser they are the same
+        raise invalid_request("The body's names model and stream are written in small letters.")
     model = payload.get("model", "")
     if not isinstance(model, str | None):
         raise invalid_request("The body's model must be a string.")
     store = payload.get("store")
     is_stored = store if isinstance(store, bool) else None
     return Peek(_plain(model or ""), payload.get("stream") is True, is_stored, names, _opening(payload))
+
+
+def _may_be_read_as_json(body: bytes) -> bool:
+    """Whether an upstream that does not look at Content-Type may take it for an object, in whatever encoding of Unicode."""
+    encoding = json.detect_encoding(body)
+    text = body if encoding == "utf-8" else body.decode(encoding, "replace").lstrip("\ufeff").encode("utf-8", "replace")
+    return text.lstrip().startswith(b"{")
+
+
+def boundary_of(content_type: str) -> bytes | None:
+    """What divides the parts of a form; None for a body that is none. Raises a Refusal (400) where it is not plain."""
+    if not content_type.lower().lstrip().startswith("multipart/form-data"):
+        return None
+    boundary = _BOUNDARY.fullmatch(content_type.strip())
+    if boundary is None or content_type.lower().count("boundary") > 1:
+        raise invalid_request("The form's boundary is missing or not plain.")
+    return boundary[1].encode()
 
 
 def _opening(payload: dict[str, Any]) -> str:
@@ -98,7 +118,7 @@ def _parse(body: bytes) -> Any:
     def watched(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         # Called for every object, the outermost last: what stands here after parsing is about the body itself.
         names = [name for name, _ in pairs]
-        seen_twice[:] = [name for name in ("model", "stream") if names.count(name) > 1]
+        seen_twice[:] = [name for name in JUDGED if names.count(name) > 1]
         return dict(pairs)
 
     # Names are looked at one by one only where there may be two of them, or one that is spelled with escapes.
@@ -115,7 +135,7 @@ def _parse(body: bytes) -> Any:
 def _of_form(body: bytes, boundary: bytes) -> Peek:
     values: dict[str, list[bytes]] = {"model": [], "stream": []}
     names = set()
-    for name, value in _parts(body, boundary):
+    for name, value in parts_of_form(body, boundary):
         if name in values:
             values[name].append(value)
         if len(value) <= LONGEST_ID and is_id(text := value.decode("latin-1")):
@@ -126,13 +146,18 @@ def _of_form(body: bytes, boundary: bytes) -> Peek:
     return Peek(_plain(model), values["stream"] == [b"true"], names=frozenset(names))
 
 
-def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name and value of each part."""
+def parts_of_form(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and value of each part. Raises a Refusal (400) where they are not clearly divided."""
+    divisions = body.count(b"--" + boundary)
+    if divisions > MOST_PARTS:
+        raise invalid_request(f"The form has more than {MOST_PARTS} parts.")
     _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
-    if len(parts) != body.count(b"--" + boundary) or not parts or not parts.pop().startswith(b"--"):
+    if len(parts) != divisions or not parts or not parts.pop().startswith(b"--"):
         raise invalid_request("The form's parts are not clearly divided.")
     for part in parts:
         head, blank, value = part.partition(b"\r\n\r\n")
+        if len(head) > PART_HEAD_BYTES or head.count(b";") > PARAMETERS:
+            raise invalid_request("The head of a form's part is too long.")
         message = message_from_bytes(head.lstrip(b" \t\r\n") + b"\r\n\r\n")
         named = [text for key, text in message.get_params([], "content-disposition") if key.lower() == "name"]
         if not blank or len(message.get_all("content-disposition", [])) != 1 or [type(n) for n in named] != [str]:

@@ -50,8 +50,8 @@ def invalid_path() -> Refusal:
     )
 
 
-def invalid_request(message: str) -> Refusal:
-    return Refusal(400, "invalid_request", message)
+def invalid_request(message: str, *, param: str | None = None) -> Refusal:
+    return Refusal(400, "invalid_request", message, param=param)
 
 
 def invalid_api_key(message: str = "Unknown token. Use one that `posthouse token NAME` made.") -> Refusal:
@@ -136,6 +136,15 @@ def upstream_outcome_unknown() -> Refusal:
     message = (
         "The upstream's answer was lost after the request had been sent. It may have been carried out and billed, "
         "so it was not sent again."
+    )
+    return Refusal(502, "upstream_outcome_unknown", message, "server_error", should_retry=False)
+
+
+def answer_not_readable() -> Refusal:
+    """For an answer that should have been translated."""
+    message = (
+        "The upstream's answer could not be translated: it broke off, came compressed, or was too large. It may have been "
+        "billed, so the question was not sent again."
     )
     return Refusal(502, "upstream_outcome_unknown", message, "server_error", should_retry=False)
 

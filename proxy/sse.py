@@ -77,11 +77,12 @@ def data_of(event: bytes) -> bytes:
 class StreamWatch:
     """Feed it every chunk that goes out; ask it at the end."""
 
-    __slots__ = ("_finished", "_kind", "_saw_terminal", "_seen", "_tail")
+    __slots__ = ("_finished", "_has_gap", "_kind", "_saw_terminal", "_seen", "_tail")
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self._tail = b""
+        self._has_gap = False  # the tail's middle was not kept
         self._saw_terminal = kind is Kind.OPEN
         self._seen: set[int] = set()
         self._finished: set[int] = set()
@@ -91,8 +92,9 @@ class StreamWatch:
         return self._saw_terminal or (bool(self._finished) and self._finished >= self._seen)
 
     def is_complete_at_end(self) -> bool:
-        """The same once the body has ended: its last event may lack its blank line."""
-        if self._tail:
+        """The same once the body has ended: its last event may lack its blank line, and nothing else."""
+        is_whole = self._tail.rstrip().endswith(b"}") if self._has_gap else _is_whole(self._tail)
+        if is_whole:
             self._look(self._tail)
         return self.is_complete
 
@@ -107,7 +109,9 @@ class StreamWatch:
             late = text.endswith(b"\r")
             text = (text[:-1] if late else text).replace(b"\r\n", b"\n").replace(b"\r", b"\n") + b"\r" * late
         *events, self._tail = text.split(b"\n\n")
+        self._has_gap = self._has_gap and not events
         if len(self._tail) > KEPT_BYTES:
+            self._has_gap = True
             self._tail = self._tail[:END_BYTES] + self._tail[-END_BYTES:]
         for event in events:
             if event:
@@ -147,6 +151,11 @@ def truncation(kind: Kind) -> bytes:
         return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
     whole = {**error, "type": "error", "error": error}
     return b"event: error\ndata: " + json.dumps(whole).encode() + b"\n\n"
+
+
+def _is_whole(event: bytes) -> bool:
+    """Whether the data is all there. The type of an event, which stands first, says nothing about its end."""
+    return data_of(event).strip() == b"[DONE]" or _json(event) is not None
 
 
 def _is_error(event: bytes) -> bool:

@@ -5,7 +5,9 @@ Rule 1: only a plain, already normalised path below /v1/ is forwarded; everythin
         (dot segments, doubled or encoded slashes, backslashes, path parameters, escapes of escapes or of what is no text,
         control bytes, absolute form) is refused, never mended.
 Rule 2: a denied path is recognised after decoding, so that escapes do not open it; what is forwarded are the raw bytes.
-Rule 3: the host is always the configured upstream's; nothing in a request can name another.
+Rule 3: the host is always the configured upstream's; nothing in a request can name another. What the upstream is configured
+        to have in its query takes the place of what the caller wrote there.
+Rule 4: a credential in the query is refused, whoever's it is: URLs are written down in many places.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote, unquote_plus, urlencode
 
 from proxy.key import Upstream
-from proxy.refusal import invalid_path, path_not_allowed
+from proxy.refusal import invalid_path, invalid_request, path_not_allowed
 
 _PLAIN = re.compile(r"/v1(?:/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})+)+/?")
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]|]|%[0-9A-Fa-f]{2})*")
+# Google's name, what programs commonly call it, Azure's, and that of RFC 6750.
+CREDENTIALS = frozenset({"key", "api_key", "api-key", "access_token"})
+_MODEL = re.compile(r"/(?:deployments|engines|models)/([^/]+)", re.I)
 _HIDDEN = re.compile(r"%(?:2[5ef]|3b|5c|0[0-9a-f]|1[0-9a-f]|7f)", re.I)
 
 
@@ -31,9 +36,18 @@ class Target:
     path: str
     query: str = ""
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that path and query name, as Azure's and OpenAI's oldest paths do."""
+        in_query = (part.partition("=")[2] for part in self.query.split("&") if _name_of(part).lower() == "model")
+        return (*_MODEL.findall(unquote(self.path)), *map(unquote_plus, in_query))
+
     def url(self, upstream: Upstream) -> str:
         """Where the request goes: the base URL takes the place of /v1."""
-        query = "&".join(part for part in (self.query, urlencode(dict(upstream.query))) if part)
+        query = self.query
+        if upstream.query:
+            own = (part for part in query.split("&") if part and _name_of(part) not in upstream.query)
+            query = "&".join([*own, urlencode(upstream.query)])
         return upstream.base_url + self.path.removeprefix("/v1") + (f"?{query}" if query else "")
 
 
@@ -52,3 +66,16 @@ def target_of(raw: str, deny: Sequence[str] = ()) -> Target:
         if fnmatchcase(meant, glob.lower()) or meant == glob.lower().removesuffix("/*"):
             raise path_not_allowed()
     return Target(path, query)
+
+
+def refuse_credential_in_query(raw: str) -> None:
+    """Raises a Refusal (400) where the query of a raw request line has one."""
+    query = raw.partition("?")[2]
+    if query and any(_name_of(part).lower() in CREDENTIALS for part in re.split("[&;]", query)):
+        raise invalid_request(
+            "A token does not belong in the URL, which ends up in logs. Send it as the header `Authorization: Bearer TOKEN`."
+        )
+
+
+def _name_of(part: str) -> str:
+    return unquote_plus(part.partition("=")[0])

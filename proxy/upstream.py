@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -27,34 +28,44 @@ from aiohttp import (
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.command import ERROR_BYTES, Begin, Command, Cut, End, Hold, ReadError, Send
+from proxy.command import ERROR_BYTES, Begin, Command, Cut, End, Hold, Part, ReadError, Send
 from proxy.errand import Errand
 from proxy.headers import authorization
 from proxy.intake import Body, Stream
+from proxy.key import Upstream
 from proxy.lease import Change
 from proxy.line import Line
 from proxy.refusal import Refusal
 
 log = structlog.get_logger()
 
-Part: TypeAlias = Begin | bytes | End | Cut | Refusal
+SessionTowards: TypeAlias = Callable[[Upstream], ClientSession]
 
 NOT_SENT = (ClientConnectorError, ConnectionTimeoutError)
 FAILED = (ClientError, OSError, TimeoutError)
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 LARGE = 1 << 20  # bytes; above it aiohttp wants a file, so that one write does not hold up the loop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened(Begin):
+    """What an upgrade came to. Whoever drives has the connection, whatever was answered, until it stops driving."""
+
+    response: ClientResponse
 
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """What every errand goes by: the line before the keys, and the session towards the upstreams."""
+    """What every errand goes by: the line before the keys, and the session towards an upstream."""
 
     line: Line
-    session: ClientSession
+    session_towards: SessionTowards
 
 
 async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
     """
-    Carry out the errand. Gives a Refusal, or a Begin that is whole, or a Begin, chunks, and an End or a Cut.
+    Carry out the errand. Gives a Refusal, or a Begin that is whole, or a Begin, chunks, and an End or a Cut; of an upgrade that
+    is not refused, Opened alone.
 
     Close it (`contextlib.aclosing`) when the caller leaves.
     """
@@ -68,13 +79,17 @@ async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
             idle = command.lease.key.upstream.idle_seconds
             try:
                 try:
-                    response = await _request(errand, road.session, command, body)
+                    response = await _request(errand, road, command, body)
                     command = await _until_decided(errand, response, idle)
                 except FAILED as failure:
                     command = errand.lost(was_sent=not isinstance(failure, NOT_SENT))
                 if isinstance(command, Begin):
-                    yield command
-                    if response is not None and not command.is_whole:
+                    if response is None or command.is_whole:
+                        yield command
+                    elif errand.call.is_upgrade:
+                        yield Opened(command.status, command.headers, response=response)
+                    else:
+                        yield command
                         async for part in _rest(errand, response, idle):
                             yield part
             finally:
@@ -94,20 +109,20 @@ def report(changes: list[Change]) -> None:
         log.info(change.event, key=change.key, rule=change.rule, **facts)
 
 
-async def _request(errand: Errand, session: ClientSession, send: Send, body: Body) -> ClientResponse:
+async def _request(errand: Errand, road: Road, send: Send, body: Body) -> ClientResponse:
     key, call = send.lease.key, errand.call
     headers = CIMultiDict([*call.headers, *authorization(key)])
     upstream = key.upstream
     # An upload may take as long as it takes; what bounds it is how long its sender may be silent.
     limit = None if isinstance(body, Stream) else upstream.connect_seconds + upstream.first_byte_seconds
     async with asyncio.timeout(limit):
-        return await session.request(
+        return await road.session_towards(upstream).request(
             call.method,
             URL(call.target.url(upstream), encoded=True),
             headers=headers,
-            data=_data(body),
+            data=_data(call.draft.body if call.draft else body),
             allow_redirects=False,
-            timeout=ClientTimeout(total=None, sock_connect=upstream.connect_seconds),
+            timeout=ClientTimeout(total=None, connect=upstream.connect_seconds),
         )
 
 
@@ -119,6 +134,8 @@ def _data(body: Body) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
 
 async def _until_decided(errand: Errand, response: ClientResponse, idle: float) -> Command:
     """Tell the errand what comes until it says what the caller gets, or that the request goes out again."""
+    if _is_unspeakable(response, errand):
+        return errand.lost()
     pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
     command = errand.head(response.status, pairs)
     if isinstance(command, ReadError):
@@ -134,6 +151,13 @@ async def _until_decided(errand: Errand, response: ClientResponse, idle: float) 
                 return errand.hold_is_over()
         command = errand.data(chunk) if chunk else errand.end()
     return command
+
+
+def _is_unspeakable(response: ClientResponse, errand: Errand) -> bool:
+    """Whether the head is one that aiohttp's lenient parser takes, and that no server may send."""
+    if response.status < 200 and not errand.call.is_upgrade:
+        return True
+    return any(_CONTROL.search(name) or _CONTROL.search(value) for name, value in response.raw_headers)
 
 
 async def _rest(errand: Errand, response: ClientResponse, idle: float) -> AsyncGenerator[Part]:

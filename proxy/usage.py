@@ -127,14 +127,22 @@ def _reported(last: bytes) -> Tokens | None:
             usage, _ = json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             continue
-        tokens = Tokens(
-            _count(usage, "prompt_tokens") or _count(usage, "input_tokens"),
-            _count(usage, "completion_tokens") or _count(usage, "output_tokens"),
-            _count(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"), "cached_tokens"),
-        )
-        if tokens.total:
+        if tokens := tokens_in(usage):
             return tokens
     return None
+
+
+def tokens_in(usage: Any) -> Tokens | None:
+    """What a `usage` says, by whichever of the APIs' names; None where it says nothing, or nothing but zeros."""
+    if not isinstance(usage, dict):
+        return None
+    details = ("prompt_tokens_details", "input_tokens_details", "input_token_details")  # the last is Realtime's
+    tokens = Tokens(
+        _count(usage, "prompt_tokens") or _count(usage, "input_tokens"),
+        _count(usage, "completion_tokens") or _count(usage, "output_tokens"),
+        _count(next((usage[name] for name in details if usage.get(name)), None), "cached_tokens"),
+    )
+    return tokens if tokens.total else None
 
 
 def _count(usage: Any, name: str) -> int:

@@ -118,7 +118,7 @@ _LIMIT_REQUESTED = re.compile(r"Limit:? (\d{1,12}), (?:Used \d{1,12}, )?Requeste
 
 def judge(answer: Answer) -> Verdict:
     """The verdict on a whole answer. A 2xx is `ok`; whether its stream keeps the promise is for `judge_event`."""
-    if 200 <= answer.status < 300 or answer.status == 304:
+    if 200 <= answer.status < 300 or answer.status in (101, 304):
         return Verdict(
             Rule.OK,
             organization=answer.headers.get("openai-organization", ""),

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from proxy.affinity import Affinity, Claim
-from proxy.command import Begin
+from proxy.command import Begin, End, Part
 from proxy.errand import Errand
 from proxy.made import MadeWatch
+from proxy.objects import NameWatch
 from proxy.peek import Peek
 from proxy.soft_affinity import SoftAffinity
 from proxy.target import Target
@@ -48,6 +49,10 @@ class Witnesses:
         soft_key = self.soft.soft_key(seen.model, seen.opening)
         return Bond(claim, soft_key, self.soft.preferred(soft_key, self.clock()))
 
+    def names_of(self, caller: str) -> NameWatch:
+        """For a body that is sent before it was read: raises a Refusal at what another caller made."""
+        return NameWatch(lambda names: self.affinity.must_own(names, caller))
+
     @contextmanager
     def watching(self, errand: Errand, sent: bytes, bond: Bond) -> Iterator[Witness]:
         with self.book.watching(errand, sent) as usage:
@@ -55,13 +60,22 @@ class Witnesses:
 
 
 class Witness:
-    """Tell it the answer's beginning, every chunk, and its proper end."""
+    """Show it every part of the answer."""
 
     def __init__(self, witnesses: Witnesses, errand: Errand, bond: Bond, usage: UsageWatch) -> None:
         self._witnesses, self._errand, self._bond, self._usage = witnesses, errand, bond, usage
         self._made: MadeWatch | None = None
 
-    def begin(self, begin: Begin) -> None:
+    def see(self, part: Part) -> None:
+        match part:
+            case bytes():
+                self._feed(part)
+            case Begin():
+                self._begin(part)
+            case End():
+                self._end()
+
+    def _begin(self, begin: Begin) -> None:
         self._usage.begin(begin)
         key = self._errand.served_by
         if key is None or not key.fingerprint:
@@ -74,13 +88,13 @@ class Witness:
         if self._made is not None and begin.data:
             self._made.feed(begin.data)
         if begin.is_whole:
-            self.end()
+            self._end()
 
-    def feed(self, chunk: bytes) -> None:
+    def _feed(self, chunk: bytes) -> None:
         self._usage.feed(chunk)
         if self._made is not None:
             self._made.feed(chunk)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         if self._made is not None:
             self._made.end()

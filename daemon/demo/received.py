@@ -19,8 +19,8 @@ from daemon.demo.steps import JSON, Raw
 @dataclass(frozen=True, slots=True, eq=False)
 class Received:
     """
-    One request as it arrived. `path` is the raw target with its query; `disconnected`: the caller left early. `status` is
-    what it was answered with, None until then.
+    One request as it arrived, from the address `remote`. `path` is the raw target with its query; `disconnected`: the caller
+    left early. `status` is what it was answered with, None until then.
     """
 
     number: int
@@ -30,6 +30,7 @@ class Received:
     body: bytes
     key: str
     received_at: float
+    remote: str = ""
     status: int | None = None
     disconnected: bool = False
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from daemon.demo.dialects import Asked, Dialect, document, error, event, speech
+from daemon.demo.talk import Talk
 
 FOREVER = 86_400.0  # seconds; longer than anybody waits, and still a number that every event loop takes
 
@@ -49,7 +50,7 @@ class Leave:
     by_reset: bool
 
 
-Act = Head | Chunk | Pause | Leave  # a body is ended properly after the last act, unless that was to leave
+Act = Head | Chunk | Pause | Leave | Talk  # a body is ended properly after the last act, unless that was to leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,17 @@ class Raw:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """A stream of exactly these events, each of them a piece."""
+
+    events: Sequence[bytes]
+
+    def play(self, call: Call) -> Iterator[Act]:
+        yield Head(200, SSE)
+        yield from (Chunk(data, is_piece=True) for data in self.events)
+
+
+@dataclass(frozen=True, slots=True)
 class Hang:
     """The request is accepted and never answered."""
 
@@ -170,12 +182,12 @@ class CutStream:
     then: Step = field(default_factory=Answer)
 
     def play(self, call: Call) -> Iterator[Act]:
-        seen = 0
+        seen, streams = 0, False
         for act in self.then.play(call):
-            if isinstance(act, Head) and self.how in ("clean", "inside_event"):
-                act = replace(act, length=None)
+            if isinstance(act, Head):
+                streams = act.headers is SSE
+                act = replace(act, length=None) if self.how in ("clean", "inside_event") else act
             if isinstance(act, Chunk):
-                streams = call.asked is not None and call.asked.streams
                 if seen == self.after_pieces or not streams:
                     if self.how == "inside_event" or not streams:
                         yield Chunk(act.data[: len(act.data) // 2])

@@ -26,9 +26,11 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from daemon.demo.dialects import CREATED, Dialect
+from daemon.demo.realtime import hold
 from daemon.demo.received import Received, read, secret, upload
 from daemon.demo.refusals import Unknown
 from daemon.demo.steps import JSON, Act, Answer, Call, Chunk, Head, Leave, Pause, Raw, Step
+from daemon.demo.talk import Talk, Talked
 
 MODELS = ("gpt-5.2", "gpt-5.2-mini")
 DIALECTS = {str(dialect): dialect for dialect in Dialect}
@@ -54,7 +56,9 @@ class ScriptedUpstream:
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     port: int = 0
+    base_path: str = "/v1"  # what stands before "/chat/completions" and the like
     files: dict[str, bytes] = field(default_factory=dict)
+    talked: list[Talked] = field(default_factory=list)  # over WebSockets
     _tokens: dict[str, _Tokens] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _change: asyncio.Event = field(default_factory=asyncio.Event)
@@ -63,7 +67,7 @@ class ScriptedUpstream:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self.port}{self.base_path}"
 
     def asked_of(self, key: str) -> list[Received]:
         """What this key was asked that may cost something: all but the free `GET /v1/models`."""
@@ -110,6 +114,7 @@ class ScriptedUpstream:
             body=body,
             key=secret(request.headers),
             received_at=time.time(),
+            remote=request.remote or "",
         )
         self.requests.append(received)
         self._changed()
@@ -133,7 +138,7 @@ class ScriptedUpstream:
         self._change = asyncio.Event()
 
     def _acts(self, received: Received) -> Iterator[Act]:
-        path = received.path.partition("?")[0]
+        path = "/v1" + received.path.partition("?")[0].removeprefix(self.base_path)
         call = Call(
             secret=received.key,
             organization=self.organization.get(received.key, "org-scripted"),
@@ -153,7 +158,9 @@ class ScriptedUpstream:
         else:
             content, headers = self._other(received, path)
             call = replace(call, other=content, other_headers=headers)
-        return _next(script).play(call)
+        step = _next(script)
+        wants_to_talk = received.headers.get("Upgrade", "").lower() == "websocket"
+        return (Talk() if wants_to_talk and isinstance(step, Answer) else step).play(call)
 
     def _models(self, key: str, script: Sequence[Step]) -> Step:
         if key in self.checks:
@@ -235,6 +242,11 @@ class ScriptedUpstream:
                     await response.prepare(request)
                 case Chunk() if request.method != "HEAD":
                     await response.write(act.data)
+                case Talk():
+                    self._note(received.number, status=101)
+                    self.talked.append(Talked())
+                    headers = self._headers(received, {})
+                    return await hold(act, request, headers, self.talked[-1], self._changed)
                 case Leave():
                     _leave(request.transport, by_reset=act.by_reset)
         return response

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from daemon.schema.places import BaseUrl
+from daemon.schema.places import BaseUrl, SourceAddress
 from daemon.schema.secrets import ApiKey, TokenDigest
 from daemon.schema.values import (
     Count,
@@ -22,7 +22,6 @@ from daemon.schema.values import (
     Seconds,
     SecondsOrOff,
     Table,
-    Text,
     Texts,
     Weight,
     written,
@@ -44,7 +43,7 @@ class Upstream(Table):
     """The time until the answer begins, in seconds; thinking models need minutes."""
     idle_seconds: Seconds = 300
     """The longest pause within an answer, in seconds."""
-    source_address: Text = ""
+    source_address: SourceAddress = ""
     """The address of this server that connections go out from; "" = the system's choice."""
     query: Texts = written({})
     """What is added to every URL, for Azure { "api-version" = "…" }."""

@@ -64,6 +64,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _source_address(given: str) -> str:
+    if not given:
+        return given
+    address = ipaddress.ip_address(given)
+    if address.is_unspecified or address.is_multicast or "%" in given:
+        raise ValueError("not an address of one machine")
+    return str(address)
+
+
 Listen = Annotated[str, AfterValidator(_listen), Expected('"host:port", "[::]:80" or "unix:/path"')]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network,
@@ -71,6 +80,7 @@ Network = Annotated[
     Expected('a network such as "10.0.0.0/8"'),
 ]
 PublicUrl = Annotated[str, AfterValidator(_url), Expected('a URL such as "https://bot.example.org"')]
+SourceAddress = Annotated[str, AfterValidator(_source_address), Expected('an IP address of this server, or ""')]
 BaseUrl = Annotated[
     str, AfterValidator(_base_url), Expected("an https:// URL (http:// to this machine only), without a query")
 ]

@@ -17,10 +17,11 @@ from aiohttp import ClientSession, web
 from daemon.demo.steps import Step
 from daemon.demo.upstream import ScriptedUpstream
 from daemon.server import Limits, serving
-from daemon.session import upstream_session
+from daemon.session import Sessions
 from proxy.affinity import Affinity
 from proxy.allowance import Allowances
 from proxy.callers import Caller, Callers
+from proxy.draft import Unsupported
 from proxy.forward import Gateway, GatewaySettings
 from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
@@ -42,8 +43,9 @@ class Bench:
     book: UsageBook
     url: str
     session: ClientSession = field(repr=False)
-    outgoing: ClientSession = field(repr=False)
+    sessions: Sessions = field(repr=False)
     line: Line
+    stop: Callable[[], Awaitable[None]]  # the gateway's listener, and what it still serves
     later: list[float] = field(default_factory=lambda: [0.0])
 
     @property
@@ -93,12 +95,12 @@ async def start() -> AsyncIterator[Start]:
             days = Days(ZoneInfo("Asia/Shanghai"), wall_clock)
             book = UsageBook({"gpt-5"}, days)
             affinity = Affinity()
-            outgoing = await stack.enter_async_context(upstream_session())
+            sessions = await stack.enter_async_context(Sessions())
             ids = itertools.count(1)
             gateway = Gateway(
                 pool,
                 Callers(callers if callers is not None else [Caller("test", hashlib.sha256(TOKEN.encode()).digest())]),
-                Road(line, outgoing),
+                Road(line, sessions.towards),
                 replace(settings or GatewaySettings(queue_seconds=0), first_upstream=at),
                 allowances=Allowances(
                     clock=lambda: time.monotonic() + later[0],
@@ -106,6 +108,7 @@ async def start() -> AsyncIterator[Start]:
                     seconds_left_today=days.seconds_left,
                 ),
                 witnesses=Witnesses(book, affinity, SoftAffinity(b"salt"), time.monotonic, wall_clock),
+                unsupported=Unsupported(),
                 secrets=[key.secret for key in pool_keys],
                 wall_clock=wall_clock,
                 jitter=lambda: 0.0,
@@ -113,8 +116,9 @@ async def start() -> AsyncIterator[Start]:
             )
             app = web.Application(client_max_size=1 << 30)
             app.add_routes(gateway.routes())
-            (address,) = await stack.enter_async_context(serving(app, ["127.0.0.1:0"], Limits(), drain_seconds=0.2))
+            front = await stack.enter_async_context(AsyncExitStack())
+            (address,) = await front.enter_async_context(serving(app, ["127.0.0.1:0"], Limits(), drain_seconds=0.2))
             session = await stack.enter_async_context(ClientSession())
-            return Bench(simulated, pool, book, f"http://{address}", session, outgoing, line, later)
+            return Bench(simulated, pool, book, f"http://{address}", session, sessions, line, front.aclose, later)
 
         yield start

@@ -89,10 +89,10 @@ async def test_a_revoked_key_is_suspect_until_its_free_check_and_dead_after_it(s
     bench = await start([Revoked()], [WELL])
     assert (await ask(bench))[0] == 200
     assert bench.state("k1") == "suspect"
-    await check_due(bench.pool, bench.outgoing)
+    await check_due(bench.pool, bench.sessions.towards)
     assert bench.state("k1") == "suspect"
     bench.let_pass(5)
-    await check_due(bench.pool, bench.outgoing)
+    await check_due(bench.pool, bench.sessions.towards)
     assert bench.state("k1") == "dead"
     assert bench.upstream.requests[-1].path == "/v1/models"
     assert bench.upstream.requests[-1].key == "sk-1"
@@ -258,7 +258,7 @@ async def test_when_keys_were_pardoned_three_times_their_rejections_stand(start:
     await ask(bench)
     for _ in range(3):
         bench.let_pass(31)
-        await check_due(bench.pool, bench.outgoing)
+        await check_due(bench.pool, bench.sessions.towards)
     assert {view.state for view in bench.pool.snapshot()} == {"dead"}
     status, body, headers = await ask(bench)
     assert (status, body["error"]["code"], headers["x-should-retry"]) == (503, "pool_exhausted", "false")

@@ -1,4 +1,4 @@
-"""The words in a model's answer, however it comes, and the parameters that a model refuses."""
+"""The words in a model's answer, however it comes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chat import _ParameterRefused, _Reading, _refusal
-from proxy.refusal import Refusal
+from proxy.chat import _Reading
 
 
 def event(**choice: Any) -> bytes:
@@ -84,39 +83,3 @@ def test_an_answer_that_is_no_stream_is_read_whole(body: Any, words: str, reason
 )
 def test_what_has_no_words_is_no_answer_and_no_fault(stream: bytes) -> None:
     assert not read([stream])[1].has_words
-
-
-KNOWN = frozenset({"max_tokens", "temperature", "stream_options"})
-
-
-def error(**facts: Any) -> bytes:
-    return json.dumps({"error": facts}).encode()
-
-
-@pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_value", "unknown_parameter"])
-@pytest.mark.parametrize(
-    ("param", "name"), [("max_tokens", "max_tokens"), ("stream_options.include_usage", "stream_options")]
-)
-def test_a_parameter_that_a_model_refuses_is_named(code: str, param: str, name: str) -> None:
-    refused = _refusal(400, error(code=code, param=param), KNOWN)
-    assert isinstance(refused, _ParameterRefused)
-    assert refused.name == name
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (400, error(code="unsupported_value", param="model")),
-        (400, error(code="unsupported_value", param="messages[0].content")),
-        (400, error(code="unsupported_value", param=None)),
-        (400, error(code="context_length_exceeded", param="max_tokens")),
-        (404, error(code="unsupported_parameter", param="max_tokens")),
-        (400, b"<html>"),
-        (400, b'{"error": "max_tokens"}'),
-        (400, b""),
-    ],
-)
-def test_any_other_refusal_is_the_upstreams_without_its_words(status: int, body: bytes) -> None:
-    refused = _refusal(status, body, KNOWN)
-    assert isinstance(refused, Refusal)
-    assert (refused.status, refused.code) == (status, "upstream_refused")

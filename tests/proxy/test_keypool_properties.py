@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from proxy.health import KeyView
-from proxy.key import Key
+from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
 from proxy.lease import Lease, NoKeyAvailable, Want
 from proxy.verdict import Rule, Verdict
@@ -15,12 +15,13 @@ from tests.proxy.conftest import Clock, a_key, a_pool
 
 MODELS = ("m1", "m2", "")
 TINY = 1e-6  # seconds; what rounding may make of a deadline on its way through the wall clock
+OTHER = Upstream("other", "https://other.test/v1", is_first=False)
 KEYS: tuple[Key, ...] = (
     a_key("a", max_concurrency=2),
     a_key("b", weight=3.0),
     a_key("c", organization="org-1"),
-    a_key("d", tier=1, cooldown_seconds=90.0),
-    a_key("e", tier=1, models=("m1",)),
+    a_key("d", tier=1, cooldown_seconds=90.0, upstream=OTHER),
+    a_key("e", tier=1, models=("m1",), upstream=OTHER),
 )
 NAMES = [key.name for key in KEYS]
 verdicts = st.builds(
@@ -58,17 +59,23 @@ class Pool(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.let_pass(seconds)
 
-    @rule(model=st.sampled_from(MODELS), avoiding=st.sets(st.sampled_from(NAMES), max_size=2))
-    def a_request_comes(self, model: str, avoiding: set[str]) -> None:
+    @rule(
+        model=st.sampled_from(MODELS),
+        avoiding=st.sets(st.sampled_from(NAMES), max_size=2),
+        failing=st.sampled_from(["", "", "openai", "other"]),
+    )
+    def a_request_comes(self, model: str, avoiding: set[str], failing: str) -> None:
         self.clock.let_pass(0.001)
         before = self.views()
         well = {v.name for v in before.values() if v.name not in avoiding and self.is_plainly_well(v, model)}
         try:
-            lease = self.pool.lease(Want("proxy", model), avoiding=avoiding)
+            lease = self.pool.lease(Want("proxy", model, failing=failing), avoiding=avoiding)
         except NoKeyAvailable as nothing:
             none = nothing
         else:
-            self.check_choice(lease, model, before[lease.key.name], well)
+            elsewhere = {name for name in well if before[name].upstream != failing}
+            assert lease.key.upstream.name != failing or not elsewhere, "another upstream is well"
+            self.check_choice(lease, model, before[lease.key.name], well if not failing else set())
             self.unsettled.append(lease)
             self.open.append(lease)
             return
@@ -78,6 +85,7 @@ class Pool(RuleBasedStateMachine):
 
     def check_choice(self, lease: Lease, model: str, chosen: KeyView, well: set[str]) -> None:
         assert lease.key.serves("proxy", model)
+        assert model or lease.key.upstream.is_first
         assert not [cell for cell in chosen.cells if cell.model in ("", model)]
         assert chosen.state in ("ready", "cooling") or (
             chosen.state in ("exhausted", "blocked_ip") and chosen.seconds_left == 0

@@ -29,6 +29,7 @@ COMPLETED = event({"type": "response.completed", "response": {"id": "r"}}, "resp
 ERROR = event({"error": {"message": "no", "code": None}})
 
 # Each: what it is, how its path ends, the stream, whether it is complete.
+LONG_IMAGE = event({"type": "image_generation.completed", "b64_json": "A" * 2 * KEPT_BYTES})
 STREAMS: list[tuple[str, Kind, bytes, bool]] = [
     ("done", Kind.CHOICES, delta() + delta(finish="stop") + USAGE + DONE, True),
     ("done alone", Kind.CHOICES, DONE, True),
@@ -78,6 +79,12 @@ STREAMS: list[tuple[str, Kind, bytes, bool]] = [
     ("part of an image", Kind.TYPED, event({"type": "image_generation.partial_image"}), False),
     ("speech", Kind.TYPED, event({"type": "speech.audio.delta"}) + event({"type": "speech.audio.done"}), True),
     ("a transcript", Kind.TYPED, event({"type": "transcript.text.done", "text": "x"}), True),
+    ("cut inside done", Kind.CHOICES, delta() + b"data: [DON", False),
+    ("cut inside the finish", Kind.CHOICES, delta() + delta(finish="stop").rstrip()[:-1], False),
+    ("responses cut inside the terminal", Kind.RESPONSES, event({"type": "response.created"}) + COMPLETED.rstrip()[:-1], False),
+    ("an image cut inside", Kind.TYPED, event({"type": "image_generation.completed", "b64_json": "AAAA"}).rstrip()[:-1], False),
+    ("a long image cut inside", Kind.TYPED, LONG_IMAGE.rstrip()[:-2], False),
+    ("a long image without its blank line", Kind.TYPED, LONG_IMAGE.rstrip(), True),
     ("an unknown path", Kind.OPEN, delta(), True),
 ]  # fmt: skip
 IDS = [row[0] for row in STREAMS]

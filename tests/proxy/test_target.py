@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.key import Upstream
 from proxy.refusal import Refusal
-from proxy.target import Target, target_of
+from proxy.target import Target, refuse_credential_in_query, target_of
 
 DENY = ("/v1/organization/*", "/v1/projects/*", "/v1/dashboard/*")
 
@@ -184,10 +184,42 @@ def test_a_query_that_is_not_plain_is_refused(query: str) -> None:
         ("https://a.test/v1", {"api-version": "2024 1"}, "/v1/x", "https://a.test/v1/x?api-version=2024+1"),
         ("https://a.test/v1", {"api-version": "1"}, "/v1/x?a=b", "https://a.test/v1/x?a=b&api-version=1"),
         ("https://a.test/v1", {}, "/v1/%E4%BD%A0?q=%20", "https://a.test/v1/%E4%BD%A0?q=%20"),
+        ("https://a.test/v1", {"v": "1"}, "/v1/x?v=2&a=b&%76=3&V=4&v", "https://a.test/v1/x?a=b&V=4&v=1"),
+        ("https://a.test/openai/deployments/d", {"v": "1"}, "/v1/x", "https://a.test/openai/deployments/d/x?v=1"),
     ],
 )
 def test_the_base_url_takes_the_place_of_v1(base: str, extra: dict[str, str], raw: str, url: str) -> None:
     assert target_of(raw).url(Upstream("a", base, query=extra)) == url
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "key=x",
+        "api_key=x",
+        "api-key=x",
+        "access_token=x",
+        "a=1&key=x",
+        "a=1;key=x",
+        "API_Key=x",
+        "%6bey=x",
+        "key",
+        "key=",
+    ],
+)
+def test_a_credential_in_the_query_is_refused_and_not_repeated(query: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        refuse_credential_in_query(f"/v1/models?{query}")
+    assert (refused.value.status, refused.value.code) == (400, "invalid_request")
+    assert "Authorization: Bearer" in refused.value.message
+    assert "key" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "query", ["", "metadata[key]=x", "keys=x", "api-version=1", "after=key", "monkey=1", "a=b%26key%3Dx"]
+)
+def test_a_query_that_only_looks_like_one_with_a_credential_passes(query: str) -> None:
+    refuse_credential_in_query(f"/v1/models?{query}")
 
 
 @given(st.text(max_size=60) | st.text("/.%2eEfF5c\\;?#@:v1 organizt", max_size=60))
