@@ -3,6 +3,7 @@ Who may use the gateway: issued tokens, kept as SHA-256, and what each may ask f
 
 Rule 1: a token is compared by its digest, in constant time, with every caller's, so that no answer comes sooner than another.
 Rule 2: exactly one credential counts: two different ones are none.
+Rule 3: a caller with limits is kept from the paths that lead around them.
 """
 
 from __future__ import annotations
@@ -12,8 +13,20 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
-from proxy.refusal import invalid_api_key, model_not_allowed
+from proxy.refusal import invalid_api_key, invalid_request, model_not_allowed, path_beyond_limits
+from proxy.target import Target
+
+# What is asked here is carried out later, or by somebody with a token of the upstream's own: no limit of ours would see it.
+BEYOND_LIMITS = frozenset(
+    {
+        "/v1/batches",
+        "/v1/realtime/client_secrets",
+        "/v1/realtime/sessions",
+        "/v1/realtime/transcription_sessions",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +46,27 @@ class Caller:
     def may_use_any_model(self) -> bool:
         return "*" in self.models
 
-    def must_be_allowed(self, model: str) -> None:
-        """Raises a Refusal where the caller may not use `model` (the name it sent)."""
-        if not any(fnmatchcase(model, glob) for glob in self.models):
-            raise model_not_allowed()
+    @property
+    def has_limits(self) -> bool:
+        limits = (self.expires_at, self.requests_per_minute, self.tokens_per_day, self.max_concurrency)
+        return any(limits) or not self.may_use_any_model
+
+    def must_be_allowed(self, method: str, target: Target, model: str, *, is_seen: bool, is_upgrade: bool) -> None:
+        """
+        Raises a Refusal where the caller may not ask this. `model` is the name it sent, "" where it sent none; `is_seen`:
+        the whole body was looked into.
+        """
+        if self.has_limits and method == "POST" and unquote(target.path).lower().rstrip("/") in BEYOND_LIMITS:
+            raise path_beyond_limits()
+        if self.may_use_any_model:
+            return
+        if not is_seen:
+            raise invalid_request("This token is for some models only; the body is too large to see its model.")
+        if is_upgrade and not model:
+            raise invalid_request("This token is for some models only; name one in the query of /v1/realtime.")
+        for name in filter(None, (model, *target.models)):
+            if not any(fnmatchcase(name, glob) for glob in self.models):
+                raise model_not_allowed()
 
 
 def token_of(headers: Sequence[tuple[str, str]]) -> str | None:

@@ -171,15 +171,10 @@ class Gateway:
             headers += handshake
         if isinstance(body, Stream) and request.content_length is not None:
             headers.append(("Content-Length", str(request.content_length)))
-        if caller is not None and not caller.may_use_any_model:
-            if isinstance(body, Stream):
-                raise invalid_request("This token is for some models only; the body is too large to see its model.")
-            for model in filter(None, (seen.model, *target.models)):
-                caller.must_be_allowed(model)
-            if is_upgrade(request) and not seen.model:
-                raise invalid_request("This token is for some models only; name one in the query of /v1/realtime.")
         question, bond = Question(target, seen, body if isinstance(body, bytes) else None), Bond()
         if caller is not None:
+            is_seen = not isinstance(body, Stream)
+            caller.must_be_allowed(request.method, target, seen.model, is_seen=is_seen, is_upgrade=is_upgrade(request))
             question = settings.aliases.question(request.method, question, kind, self._unsupported)
             sees_all = self._sees_all(caller)
             method = "" if is_upgrade(request) else request.method  # a WebSocket's GET reads no list

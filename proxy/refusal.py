@@ -64,6 +64,11 @@ def path_not_allowed() -> Refusal:
     )
 
 
+def path_beyond_limits() -> Refusal:
+    message = "This token has limits, and what this path starts could not be held to them."
+    return Refusal(403, "path_not_allowed", message, should_retry=False)
+
+
 def model_not_allowed() -> Refusal:
     return Refusal(403, "model_not_allowed", "This token may not use that model.", param="model", should_retry=False)
 

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.callers import Caller, Callers, token_of
 from proxy.refusal import Refusal
+from proxy.target import Target
 
 NOW = 1_700_000_000.0
 
@@ -114,11 +115,55 @@ def test_a_caller_may_use_the_models_it_is_for(models: tuple[str, ...], model: s
     caller = Caller("laptop", digest("x"), models)
     assert caller.may_use_any_model is ("*" in models)
     if allowed:
-        caller.must_be_allowed(model)
+        ask(caller, model=model)
         return
     with pytest.raises(Refusal) as refused:
-        caller.must_be_allowed(model)
+        ask(caller, model=model)
     assert (refused.value.status, refused.value.code) == (403, "model_not_allowed")
+
+
+def ask(
+    caller: Caller, path: str = "/v1/chat/completions", *, model: str = "", method: str = "POST", **how: bool
+) -> None:
+    caller.must_be_allowed(method, Target(path), model, **{"is_seen": True, "is_upgrade": False, **how})
+
+
+LIMITED = [
+    Caller("a", digest("x"), models=("gpt-*",)),
+    Caller("b", digest("x"), requests_per_minute=1),
+    Caller("c", digest("x"), tokens_per_day=1),
+    Caller("d", digest("x"), max_concurrency=1),
+    Caller("e", digest("x"), expires_at=NOW),
+]
+WAYS_ROUND = [
+    "/v1/batches",
+    "/v1/batches/",
+    "/v1/realtime/client_secrets",
+    "/v1/realtime/sessions",
+    "/v1/realtime/transcription_sessions",
+    "/v1/realtime/%73essions",
+    "/v1/Realtime/Sessions",
+]
+
+
+@pytest.mark.parametrize("path", WAYS_ROUND)
+@pytest.mark.parametrize("caller", LIMITED, ids=lambda caller: caller.name)
+def test_a_caller_with_limits_is_kept_from_the_paths_that_lead_around_them(caller: Caller, path: str) -> None:
+    """A batch ran any model, and a session's own token skipped the gateway."""
+    with pytest.raises(Refusal) as refused:
+        ask(caller, path)
+    assert (refused.value.status, refused.value.code) == (403, "path_not_allowed")
+    ask(caller, path, method="GET")
+    ask(LAPTOP, path)
+
+
+def test_a_body_or_socket_whose_model_cannot_be_seen_is_refused_to_a_caller_with_models() -> None:
+    caller = LIMITED[0]
+    for how in ({"is_seen": False}, {"is_upgrade": True}):
+        with pytest.raises(Refusal) as refused:
+            ask(caller, **how)
+        assert refused.value.status == 400
+        ask(LAPTOP, **how)
 
 
 def test_a_caller_shows_no_digest() -> None:

@@ -55,6 +55,10 @@ UP_DROPPED = [
     "OpenAI-Organization",
     "OpenAI-Project",
     "X-Posthouse-Secret",
+    "X-Rewrite-URL",
+    "X-HTTP-Method-Override",
+    "X_Forwarded_For",
+    "OpenAI_Organization",
 ]
 DOWN_KEPT = [
     "Content-Type",
