@@ -26,8 +26,8 @@ from daemon.secret import Secret
 from daemon.server import Limits
 from proxy.alias import Alias, Aliases
 from proxy.callers import Caller, Callers
-from proxy.forward import GatewaySettings
 from proxy.key import Key, Upstream
+from proxy.reception import GatewaySettings
 
 
 def upstreams(settings: Settings) -> dict[str, Upstream]:

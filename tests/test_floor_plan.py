@@ -34,7 +34,14 @@ KEEPERS = {
 MAKERS_OF_SESSIONS = ("daemon.session", "daemon.demo")
 CATCH_ALLS = ("bot.desk", "daemon.jobs", "daemon.errors")
 EDGES = (
-    *("proxy.forward", "proxy.intake", "proxy.realtime", "bot.wechat.webhook", "bot.wechat.cloudrun"),
+    *(
+        "proxy.forward",
+        "proxy.reception",
+        "proxy.intake",
+        "proxy.realtime",
+        "bot.wechat.webhook",
+        "bot.wechat.cloudrun",
+    ),
     *(
         "daemon.app",
         "daemon.connections",

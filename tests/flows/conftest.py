@@ -22,10 +22,11 @@ from proxy.affinity import Affinity
 from proxy.allowance import Allowances
 from proxy.callers import Caller, Callers
 from proxy.draft import Unsupported
-from proxy.forward import Gateway, GatewaySettings
+from proxy.forward import Gateway
 from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
 from proxy.line import Line
+from proxy.reception import GatewaySettings
 from proxy.soft_affinity import SoftAffinity
 from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook

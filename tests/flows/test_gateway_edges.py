@@ -21,7 +21,7 @@ from daemon.demo.dialects import error
 from daemon.demo.refusals import Limited, Revoked, html_error
 from daemon.demo.steps import Act, Answer, Call, Chunk, Head, Raw
 from proxy.callers import Caller
-from proxy.forward import GatewaySettings
+from proxy.reception import GatewaySettings
 from tests.flows.conftest import TOKEN, Bench, Start
 from tests.flows.daemon_bench import TOKEN as DAEMON_TOKEN
 from tests.flows.daemon_bench import town

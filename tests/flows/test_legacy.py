@@ -20,7 +20,7 @@ from daemon.demo.refusals import Limited, ServerError
 from daemon.demo.steps import Answer, Comments, CutStream, EncodedGzip, ErrorInStream, Raw, Step
 from proxy.alias import Alias, Aliases
 from proxy.callers import Caller
-from proxy.forward import GatewaySettings
+from proxy.reception import GatewaySettings
 from tests.flows.conftest import TOKEN, Bench, Start
 
 OLD = "text-davinci-003"

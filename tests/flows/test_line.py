@@ -13,7 +13,7 @@ import pytest
 from daemon.demo.refusals import Bucket, Limited
 from daemon.demo.steps import Answer, Hang
 from proxy.callers import Caller
-from proxy.forward import GatewaySettings
+from proxy.reception import GatewaySettings
 from tests.flows.conftest import Bench, Start
 
 PATIENT = GatewaySettings(queue_seconds=8)

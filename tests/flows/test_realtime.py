@@ -13,7 +13,7 @@ from daemon.demo.refusals import Limited, NoQuota, Overloaded, RegionBlocked, Re
 from daemon.demo.steps import Answer, Hang, Raw, Reset
 from daemon.demo.talk import Talk
 from proxy.alias import Alias, Aliases
-from proxy.forward import GatewaySettings
+from proxy.reception import GatewaySettings
 from tests.flows.conftest import TOKEN, Start
 from tests.flows.sockets import (
     PATH,

@@ -18,7 +18,7 @@ from openai import APIError, AsyncOpenAI
 from daemon.demo.steps import Answer, CutStream, Raw
 from daemon.demo.upstream import ScriptedUpstream
 from daemon.sqlite.reader import read_usage
-from proxy.forward import GatewaySettings
+from proxy.reception import GatewaySettings
 from proxy.usage_ledger import Usage
 from tests.flows.conftest import TOKEN, Bench, Start
 from tests.flows.daemon_bench import TOKEN as DAEMON_TOKEN

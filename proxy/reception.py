@@ -1,0 +1,170 @@
+"""
+Who asks, and what: from a request below /v1 to the errand that carries it out. Edge.
+
+Rule 1: who calls is settled before a byte of the body is read.
+Rule 2: what is judged of a request (its path, its model, the objects it names) is what is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from proxy.alias import Aliases, Question
+from proxy.callers import Caller, Callers, token_of
+from proxy.command import Call
+from proxy.draft import Unsupported
+from proxy.errand import Errand
+from proxy.headers import Pairs, passable_up
+from proxy.intake import Body, Stream, body_of
+from proxy.key import Key, Upstream
+from proxy.keypool import KeyPool
+from proxy.lease import OwnKey
+from proxy.objects import NameWatch
+from proxy.peek import Peek, peek
+from proxy.realtime import is_upgrade, opening
+from proxy.refusal import invalid_api_key, invalid_request
+from proxy.retelling import Retelling
+from proxy.target import refuse_credential_in_query, target_of
+from proxy.witness import Bond, Witnesses
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """`first_upstream` serves callers that bring their own key, where `passthrough` lets them."""
+
+    deny: tuple[str, ...] = ("/v1/organization/*", "/v1/projects/*", "/v1/dashboard/*")
+    replay_bytes: int = 8_388_608
+    max_body_bytes: int = 536_870_912
+    queue_seconds: float = 8.0
+    passthrough: bool = False
+    first_upstream: Upstream | None = None
+    aliases: Aliases = field(default_factory=Aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """
+    A request as it goes up. `bond` and `names` say what of others it must not reach, `retelling` how its answer is told where
+    it went up in other words.
+    """
+
+    errand: Errand
+    body: Body
+    bond: Bond
+    retelling: Retelling | None
+    names: NameWatch | None
+
+
+class Reception:
+    def __init__(
+        self,
+        pool: KeyPool,
+        callers: Callers,
+        settings: GatewaySettings,
+        *,
+        witnesses: Witnesses,
+        unsupported: Unsupported,
+        secrets: Sequence[str],
+        wall_clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self.callers, self.settings, self.secrets = callers, settings, tuple(secrets)
+        self._pool, self._witnesses, self._unsupported = pool, witnesses, unsupported
+        self._wall_clock, self._jitter = wall_clock, jitter
+
+    def caller_of(self, request: web.Request) -> Caller | None:
+        """The issued caller; None for one that may pass with a key of its own. Raises a Refusal for everybody else."""
+        refuse_credential_in_query(request.raw_path)
+        token = token_of(list(request.headers.items()))
+        caller = self.callers.caller_of(token, now=self._wall_clock())
+        if caller is None and not (token and self.settings.passthrough and self.settings.first_upstream):
+            raise invalid_api_key()
+        return caller
+
+    def known_model(self, request: web.Request) -> bytes | None:
+        """What is known of an alias, where that is what is asked: it needs no upstream."""
+        if request.method != "GET":
+            return None
+        return self.settings.aliases.model(target_of(request.raw_path, self.settings.deny))
+
+    async def asked(self, request: web.Request, request_id: str, caller: Caller | None) -> Asked:
+        """What goes up. Raises a Refusal for what the caller may not ask, or nobody may."""
+        settings = self.settings
+        if request.method not in METHODS:
+            raise invalid_request("This method is not forwarded.")
+        target = target_of(request.raw_path, settings.deny)
+        body = await body_of(request, replay_bytes=settings.replay_bytes, max_body_bytes=settings.max_body_bytes)
+        kind = request.headers.get("Content-Type", "")
+        seen = peek(body, kind) if isinstance(body, bytes) else Peek()
+        headers = passable_up(request.headers.items())
+        if is_upgrade(request):
+            seen, handshake = opening(request, target)
+            headers += handshake
+        if isinstance(body, Stream) and request.content_length is not None:
+            headers.append(("Content-Length", str(request.content_length)))
+        question, bond, names = Question(target, seen, body if isinstance(body, bytes) else None), Bond(), None
+        if caller is not None:
+            is_seen = not isinstance(body, Stream)
+            caller.must_be_allowed(request.method, target, seen.model, is_seen=is_seen, is_upgrade=is_upgrade(request))
+            question = settings.aliases.question(request.method, question, kind, self._unsupported)
+            sees_all = caller.see_all or not self.callers.are_several
+            method = "" if is_upgrade(request) else request.method  # a WebSocket's GET reads no list
+            bond = self._witnesses.bond(method, question.target, question.seen, caller=caller.name, sees_all=sees_all)
+            names = None if sees_all else self._witnesses.names_of(caller.name)
+            if isinstance(body, Stream):
+                body.names = names
+        call = Call(
+            id=request_id,
+            method=request.method,
+            target=question.target,
+            headers=headers if question.draft is None else _with_json(headers),
+            model=question.seen.model,
+            caller=caller.name if caller else "",
+            can_replay=not isinstance(body, Stream),
+            queue_seconds=self._patience(request) if caller else 0.0,
+            only=bond.claim.key,
+            preferred=bond.preferred,
+            is_upgrade=is_upgrade(request),
+            is_client_retry=request.headers.get("x-stainless-retry-count", "0").strip() not in ("", "0"),
+            draft=question.draft,
+        )
+        keys = self._pool if caller else OwnKey(self._own_key(request), now=time.monotonic())
+        errand = Errand(
+            call,
+            keys,
+            clock=time.monotonic,
+            jitter=self._jitter,
+            secrets=self.secrets,
+            is_own_key=caller is None,
+        )
+        return Asked(errand, body if isinstance(body, Stream) else question.body, bond, question.retelling, names)
+
+    def _patience(self, request: web.Request) -> float:
+        """How long the caller may be kept in line: no longer than it waits for an answer itself."""
+        told = request.headers.get("x-stainless-read-timeout", "")
+        own = float(told) if told.isdecimal() and len(told) < 8 else self.settings.queue_seconds
+        return min(own, self.settings.queue_seconds)
+
+    def _own_key(self, request: web.Request) -> Key:
+        upstream = self.settings.first_upstream
+        token = token_of(list(request.headers.items()))
+        if upstream is None or token is None:
+            raise invalid_api_key()
+        return Key(
+            "caller's own",
+            token,
+            fingerprint="",
+            upstream=upstream,
+            organization=request.headers.get("OpenAI-Organization", ""),
+            project=request.headers.get("OpenAI-Project", ""),
+        )
+
+
+def _with_json(headers: Pairs) -> Pairs:
+    return [*(pair for pair in headers if pair[0].lower() != "content-type"), ("Content-Type", "application/json")]
