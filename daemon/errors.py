@@ -2,7 +2,7 @@
 What a caller is told when a request fails in a way no handler foresaw.
 
 Rule 1: an unforeseen exception is one log event with its type and place. Its text stays out: it may hold a user's words.
-Rule 2: under /v1 every error is OpenAI's envelope; elsewhere it is one short line.
+Rule 2: under /v1, and where a client forgot it, every error is OpenAI's envelope; elsewhere it is one short line.
 Rule 3: after the first byte of an answer nothing is added to it: the connection breaks, so that the caller notices.
 """
 
@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 ROOT = Path(__file__).parent.parent
 ROOMS = frozenset({"proxy", "bot", "daemon"})
+# Where a client asks whose base URL lacks its /v1, the commonest mistake there is.
+WITHOUT_V1 = frozenset({"/chat/completions", "/completions", "/responses", "/models", "/embeddings"})
 CODES = {400: "invalid_request", 413: "request_too_large"}  # the public contract has no code for the others
 
 
@@ -36,6 +38,8 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     try:
         return await handler(request)
     except web.HTTPException as refusal:
+        if refusal.status == 404 and request.path in WITHOUT_V1:
+            return answer(request, 404, "No such path. The base URL of this gateway ends in /v1.")
         if refusal.status < 400 or not _speaks_openai(request) or refusal.content_type == "application/json":
             raise
         return answer(request, refusal.status, refusal.reason)
@@ -89,7 +93,7 @@ def where(error: BaseException) -> str:
 
 
 def _speaks_openai(request: web.BaseRequest) -> bool:
-    return request.path.startswith("/v1/")
+    return request.path.startswith("/v1/") or request.path in WITHOUT_V1
 
 
 def _is_gone(request: web.BaseRequest) -> bool:

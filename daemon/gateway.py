@@ -102,6 +102,7 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
     keys = wiring.keys(settings, install_secret)
     pool = KeyPool(keys, clock=time.monotonic, jitter=random.random, on_change=health_flush.wake, on_room=line.kick)
     pool.restore(await ledger.load(), wall=time.time())
+    health_flush.wake()  # so that the ledger speaks of the keys that are configured now, by their names of now
     days = Days(settings.server.timezone, time.time)
     book = UsageBook(wiring.model_names(settings), days, on_change=usage_flush.wake)
     book.restore(await usage.load(days.today()))

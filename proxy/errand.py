@@ -61,6 +61,7 @@ class Errand:
         self._has_begun = False
         self.attempts: list[Attempt] = []
         self.served_by: Key | None = None  # whose success the caller gets
+        self.was_cut = False  # the answer broke off after it had begun
         self._changes: list[Change] = []
 
     @property
@@ -272,6 +273,7 @@ class Errand:
         return Begin(self._status, headers, body if self._is_own_key else redacted(body, self._secrets), is_whole=True)
 
     def _cut(self) -> Cut:
+        self.was_cut = True
         if self._watch is None or not self._watch.at_boundary:
             return Cut()
         return Cut(truncation(self.kind))

@@ -34,6 +34,11 @@ from proxy.witness import Witnesses
 
 log = structlog.get_logger()
 
+# Paths that the log names; others may hold an id or a word of somebody's.
+ROUTES = frozenset(
+    {*KIND_OF_PATH, REALTIME, "/v1/models", "/v1/embeddings", "/v1/files", "/v1/moderations", "/v1/batches"}
+)
+
 
 class Gateway:
     def __init__(
@@ -112,9 +117,10 @@ class Gateway:
                 request=request_id,
                 caller=caller.name if caller else "",
                 method=request.method if request.method in METHODS else "other",
-                route=request.path if request.path in (*KIND_OF_PATH, REALTIME) else "other",
+                route=request.path if request.path in ROUTES else "other",
                 status=101 if traffic.is_open else status,
                 attempts=errand.attempts if errand else [],
+                was_cut=errand is not None and errand.was_cut,
                 seconds=round(time.monotonic() - started, 3),
                 **traffic.facts(),
             )

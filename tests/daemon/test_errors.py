@@ -119,3 +119,11 @@ def test_the_place_of_a_crash_is_the_innermost_line_of_our_own() -> None:
 
 def test_a_crash_in_foreign_code_alone_has_no_place() -> None:
     assert where(Secretive()) == ""
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/models"])
+async def test_a_client_whose_base_url_lacks_its_v1_is_told_so(client: Client, path: str) -> None:
+    answer = await client.post(path, json={})
+    error = (await answer.json())["error"]
+    assert answer.status == 404
+    assert "ends in /v1" in error["message"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterable
 from typing import Any
@@ -10,6 +12,7 @@ import httpx2
 import pytest
 from aiohttp import ClientError, ClientPayloadError
 from openai import APIError, AsyncOpenAI
+from structlog.testing import capture_logs
 
 from daemon.demo.refusals import Limited
 from daemon.demo.steps import Answer, Comments, CutStream, ErrorInStream, Raw, Step
@@ -120,3 +123,16 @@ async def test_the_hold_ends_two_seconds_after_a_first_comment(start: Start) -> 
         assert await response.content.readany() == b": keep-alive\n\n"
         response.close()
     assert bench.asked("k2") == 0
+
+
+@pytest.mark.parametrize(("step", "was_cut"), [(CutStream(2, "clean"), True), (Answer(), False)], ids=["cut", "whole"])
+async def test_the_log_tells_an_answer_that_broke_off_from_a_whole_one(start: Start, step: Step, was_cut: bool) -> None:
+    bench = await start([step])
+    with capture_logs() as logs:
+        async with bench.session.post(f"{bench.url}/v1/chat/completions", json=BODY, headers=bench.headers) as response:
+            with contextlib.suppress(ClientPayloadError):
+                await response.read()
+        async with asyncio.timeout(5):
+            while not (finished := [event for event in logs if event["event"] == "request.finished"]):
+                await asyncio.sleep(0)
+    assert [event["was_cut"] for event in finished] == [was_cut]
