@@ -157,7 +157,8 @@ def init(named: Path | None, yes: bool, **flags: str | None) -> None:
         click.echo(gap, err=True)
     click.echo(f"caller's token, shown this once:   {fresh.caller_token}")
     click.echo(f"password of the status page:       {fresh.password}")
-    click.echo(f"WeChat's console, Token:           {fresh.wechat_token}")
+    if answers.account_id:
+        click.echo(f"WeChat's console, Token:           {fresh.wechat_token}")
     if answers.app_id:
         click.echo(f"WeChat's console, EncodingAESKey:  {fresh.aes_key}")
 

@@ -115,6 +115,9 @@ def doubts(path: Path | None, settings: Settings, *, command: str = "posthouse")
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             yield f"{path} holds secrets and others may read it (mode {mode:04o}); run: chmod 600 {path}"
+    if path is None and not settings.keys and settings.model_fields_set <= {"keys", "server"}:
+        looked_for = ", ".join((f"${VARIABLE}", *map(str, PLACES)))
+        yield f"no config file ({looked_for}) and no settings in the environment; `{command} init` writes a file"
     if not settings.keys:
         yield f"no key, so nothing can be answered; {'add [[keys]]' if path else 'set OPENAI_API_KEY'}"
     if not settings.proxy.callers and not settings.proxy.passthrough:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from daemon import config
-from daemon.problems import Problem, WrongConfig
+from daemon.problems import Problem, WrongConfig, got
 from daemon.schema import Settings
+from daemon.schema.places import PORT
 from daemon.secret import Sources
 
 ACCOUNT: Mapping[str, str] = {
@@ -57,8 +58,14 @@ def settings(environ: Mapping[str, str]) -> Settings:
     try:
         return config.parse(document, Sources(environ, Path.cwd()))
     except WrongConfig as wrong:
-        named = [Problem(variables.get(problem.path, problem.path), problem.sentence) for problem in wrong.problems]
-        raise WrongConfig(named) from None
+        raise WrongConfig([_named(problem, variables, given) for problem in wrong.problems]) from None
+
+
+def _named(problem: Problem, variables: Mapping[str, str], given: Mapping[str, str]) -> Problem:
+    variable = variables.get(problem.path, problem.path)
+    if variable == "PORT":  # the host before it is ours
+        return Problem(variable, f"expected {PORT}, {got(given[variable])}")
+    return Problem(variable, problem.sentence)
 
 
 def _keys(given: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -3,8 +3,9 @@
 
 (() => {
   const language = document.querySelector("main").dataset.language;
-  const [chat, lost, text] = ["chat", "lost", "text"].map((id) => document.getElementById(id));
+  const [chat, follow, lost, text] = ["chat", "follow", "lost", "text"].map((id) => document.getElementById(id));
   const visitor = (sessionStorage.visitor ??= Array.from({ length: 12 }, () => Math.floor(Math.random() * 36).toString(36)).join(""));
+  const tapped = new Set(JSON.parse(sessionStorage.tapped ?? "[]")); // links, as what they send
   const shown = new Map(); // what a place shows now, as JSON: unchanged places are left alone
   let timer = 0;
   let turn = 0;
@@ -30,9 +31,14 @@
 
   const part = ({ text, content, id }) => {
     if (content === undefined) return text;
-    const link = make("button", "", text);
+    const sends = `${id} ${content}`;
+    const link = make("button", tapped.has(sends) ? "used" : "", text);
     link.type = "button";
-    link.addEventListener("click", () => post("tap", { content, id }));
+    link.addEventListener("click", () => {
+      link.className = "used";
+      sessionStorage.tapped = JSON.stringify([...tapped.add(sends)]);
+      post("tap", { content, id });
+    });
     return link;
   };
 
@@ -49,6 +55,8 @@
   const showChat = (entries) => {
     const wasAtEnd = chat.scrollHeight - chat.scrollTop - chat.clientHeight < 60;
     document.getElementById("empty-chat").hidden = entries.length > 0;
+    follow.disabled = entries.some(({ note }) => note);
+    follow.textContent = follow.dataset[follow.disabled ? "followed" : "follow"];
     let changed = false;
     for (const each of entries) {
       const id = `entry-${each.number}`;
@@ -117,7 +125,7 @@
     if (text.value.trim()) post("say", { text: text.value });
     text.value = "";
   });
-  document.getElementById("follow").addEventListener("click", () => post("follow"));
+  follow.addEventListener("click", () => post("follow"));
   document.getElementById("call").addEventListener("click", () => post("call"));
   document.addEventListener("visibilitychange", () => look(0));
   look(0);

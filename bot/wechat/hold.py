@@ -37,12 +37,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Since the start; `budget_left` is of the running five minutes."""
+    """Since the start; `budget_left`, of the `budget`, is of the running five minutes."""
 
     deliveries: int
     answered: int  # written while the connection was open, so within WeChat's five seconds
     unanswered: int
     budget_left: int
+    budget: int
 
 
 class Budget:

@@ -2,7 +2,7 @@
 One push from WeChat as a value, whatever form it came in (XML, JSON, encrypted, Cloud Run). Pure.
 
 Rule 1: `push_id` is unique within (account, openid): MsgId for messages; CreateTime, Event and EventKey for events, because
-        MsgIds repeat between users and events have none (facts: WxJava issue 333, weixin-java-tools issue 66).
+        MsgIds repeat between users and events have none (WxJava issue 333, weixin-java-tools issue 66).
 Rule 2: an absent field is the empty string; numbers stay text, since MsgId is beyond what a double can hold.
 """
 

@@ -99,7 +99,8 @@ class Visits:
         self._desk.delivered(page.claims, push.push_id, page=page.index, is_last=page.is_last)
 
     def counts(self) -> Counts:
-        return Counts(self._deliveries, self._answered, self._unanswered, self._budget.left(_now()))
+        left = self._budget.left(_now())
+        return Counts(self._deliveries, self._answered, self._unanswered, left, self._timing.hold_budget)
 
     async def close(self) -> None:
         for visit in list(self._visits.values()):

@@ -63,7 +63,7 @@ async def _play(port: int, folder: Path, open_browser: bool, think_seconds: floa
         ):
             ticket = application.operator.one_time_ticket
             page.raise_curtain(Stage(phones, program, upstream, application.pool.snapshot, ticket))
-            _explain(application.url, ticket(), token)
+            _explain(application.url, ticket(), document["operator"]["password"], token)
             if open_browser:
                 webbrowser.open(f"{application.url}/demo")
             await _interrupted()
@@ -98,13 +98,14 @@ def _aes_key() -> str:
     return key
 
 
-def _explain(url: str, ticket: str, token: str) -> None:
+def _explain(url: str, ticket: str, password: str, token: str) -> None:
     say = Console(highlight=False, soft_wrap=True).print
     say(
         "\n[bold]Posthouse · 驿站[/]: the real daemon, with a played WeChat and a scripted upstream. Nothing leaves here.\n"
     )
     say(f"  [bold]1.[/] Open this, and play a subscriber:   [bold cyan]{url}/demo[/]")
     say(f"  [bold]2.[/] See how the keys are (works once):  {url}{ticket}")
+    say(f"     Again, at {url}/status, with the password:  {password}")
     say("  [bold]3.[/] Call the API as a program would:\n")
     say(
         f"     curl {url}/v1/chat/completions -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\\n"

@@ -27,6 +27,7 @@ class Words:
     send: str
     quick: tuple[tuple[str, str], ...]  # what a button is called, what it sends
     follow: str
+    following: str
     followed: str
     empty_chat: str
     gateway: str
@@ -78,6 +79,7 @@ ZH = Words(
         ("清空", "清空"),
     ),
     follow="关注",
+    following="已关注",
     followed="你关注了这个公众号",
     empty_chat="从下面的按钮开始，或者自己打字。",
     gateway="网关",
@@ -136,6 +138,7 @@ EN = Words(
         ("Clear", "清空"),
     ),
     follow="Follow",
+    following="Followed",
     followed="You follow this account",
     empty_chat="Start with a button below, or type.",
     gateway="The gateway",

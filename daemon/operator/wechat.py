@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bot.wechat.hold import Counts
 from bot.wechat.view import AccountView, Attempt
 from daemon.operator.words import Words
 
@@ -27,10 +26,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class AccountCard:
-    """`in_time` is the share of deliveries answered within WeChat's five seconds, "–" where there was none."""
-
     view: AccountView
-    in_time: str
     attempts: tuple[AttemptRow, ...]
     no_attempts_advice: str  # "" where deliveries came, so that nothing is to be done
 
@@ -41,7 +37,6 @@ def account_card(account: AccountView, now: float, words: Words) -> AccountCard:
     newest = account.attempts[: -ATTEMPTS_SHOWN - 1 : -1]
     return AccountCard(
         view=account,
-        in_time=_share(counts),
         attempts=tuple(_row(attempt, now, words) for attempt in newest),
         no_attempts_advice="" if counts.deliveries else words.wechat.no_attempts_advice(account.path),
     )
@@ -72,8 +67,3 @@ def _row(attempt: Attempt, now: float, words: Words) -> AttemptRow:
         outcome=words.wechat.outcomes.get(attempt.outcome, attempt.outcome),
         tone="well" if attempt.outcome == "accepted" else "ill",
     )
-
-
-def _share(counts: Counts) -> str:
-    over = counts.answered + counts.unanswered
-    return f"{100 * counts.answered // over} %" if over else "–"

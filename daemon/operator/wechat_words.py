@@ -18,6 +18,7 @@ class WeChatWords:
     deliveries: str
     in_time: str
     budget_left: str
+    budget_hint: str
     ago: Callable[[str], str]  # a duration
     kinds: Mapping[str, str]
     outcomes: Mapping[str, str]
@@ -35,7 +36,11 @@ ENGLISH_WECHAT = WeChatWords(
     ),
     deliveries="deliveries",
     in_time="answered in time",
-    budget_left="may stay unanswered now",
+    budget_left="unanswered deliveries left in the next 5 minutes",
+    budget_hint=(
+        "While the model thinks, deliveries are left unanswered on purpose: WeChat sends them again, up to twice. When none "
+        "is left, each is answered, if need be with a link to tap, because WeChat stops pushing after too many silences."
+    ),
     ago=lambda duration: f"{duration} ago",
     kinds={"verification": "Verification", "push": "Push"},
     outcomes={
@@ -65,7 +70,10 @@ CHINESE_WECHAT = WeChatWords(
     ),
     deliveries="收到推送",
     in_time="按时答复",
-    budget_left="此刻还可不答",
+    budget_left="接下来 5 分钟还可以不答的推送",
+    budget_hint=(
+        "模型还在想时，会有意先不答，等微信重发（最多两次）。次数用完后每次都答，没想好就先回一个可点的链接，因为不答太多，微信会停止推送。"
+    ),
     ago=lambda duration: f"{duration}前",
     kinds={"verification": "验证", "push": "推送"},
     outcomes={

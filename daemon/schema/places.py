@@ -17,15 +17,19 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, PlainValidator, ValidationInfo
 
 from daemon.schema.secrets import sources_of
-from daemon.schema.values import Expected
+from daemon.schema.values import Expected, expected
+
+PORT = "a port from 0 to 65535"
 
 
 def _listen(given: str) -> str:
     if given.startswith("unix:/"):
         return given
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9.-]+):([0-9]{1,5})", given, re.ASCII)
-    if match is None or int(match[2]) > 65535:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9.-]+):([0-9]+)", given, re.ASCII)
+    if match is None:
         raise ValueError("not an address")
+    if int(match[2]) > 65535:
+        raise expected(PORT)
     if match[1]:
         ipaddress.IPv6Address(match[1])
     return given

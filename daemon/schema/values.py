@@ -46,8 +46,14 @@ class Expected:
     def _check(self, value: object, handler: Callable[[object], object]) -> object:
         try:
             return handler(value)
-        except ValidationError:
-            raise PydanticCustomError("expected", "{words}", {"words": self.words}) from None
+        except ValidationError as error:
+            own = (detail["msg"] for detail in error.errors(include_url=False) if detail["type"] == "expected")
+            raise expected(next(own, self.words)) from None
+
+
+def expected(words: str) -> PydanticCustomError:
+    """For a check to raise that can say better what is wrong than its kind's `Expected`."""
+    return PydanticCustomError("expected", "{words}", {"words": words})
 
 
 # Numbers. TOML knows inf and nan; neither is a duration or a size.

@@ -45,12 +45,20 @@ async def test_a_visitor_asks_taps_follows_and_calls(open_page: Open) -> None:
     await page.press("#text", "Enter")
     await page.click("#chat .theirs button")
     await page.get_by_text("第 e1 封").wait_for()
+    await page.locator("#chat .theirs button.used").first.wait_for()
     await page.click("#follow")
     await page.get_by_text("你关注了这个公众号").wait_for()
+    assert await page.text_content("#follow") == "已关注"
     await page.click("#call")
     await page.locator("#calls").get_by_text("429 限流").wait_for()
     await page.locator("#keys").get_by_text("0:24").wait_for()
     assert await page.locator("#chat b").count() == 0  # <b> in a reply is text
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+async def test_at_a_desk_the_whole_phone_is_on_the_first_screen(open_page: Open, lang: str) -> None:
+    page = await open_page(lang, viewport={"width": 1280, "height": 800})
+    assert await page.evaluate("document.getElementById('compose').getBoundingClientRect().bottom") < 800
 
 
 async def test_on_a_phone_nothing_reaches_beyond_the_edge(open_page: Open) -> None:

@@ -157,6 +157,15 @@ async def test_words_being_copied_are_not_swapped_away(open_page: Open) -> None:
     await expect(page.locator("main")).to_have_attribute("data-old", "yes")
 
 
+@pytest.mark.parametrize("lang", ["en", "zh"])
+async def test_on_a_phone_the_headline_breaks_between_its_clauses_alone(open_page: Open, lang: str) -> None:
+    page = await open_page(lang=lang, viewport=PHONE)
+    clauses = page.locator("h1 .clause")
+    await expect(clauses).to_have_count(2)
+    for height in await clauses.evaluate_all("all => all.map((each) => each.getClientRects()[0].height)"):
+        assert height < 40  # one line
+
+
 async def test_a_daemon_that_is_gone_is_said_and_so_is_its_return(open_page: Open) -> None:
     page = await open_page()
     await page.route("**/status*", lambda route: route.abort())

@@ -196,6 +196,49 @@ def test_init_asks_for_what_no_flag_says_and_shows_no_key() -> None:
     assert (whole.bot.model, whole.bot.accounts[0].id, whole.bot.accounts[0].app_id) == ("m", "gh_1", "wx1")
 
 
+def test_init_asks_a_wrong_answer_again_at_once_with_the_reason() -> None:
+    listen, base_url = "0.0.0.0:99999\n8451\n", "http://api.test/v1\nhttp://127.0.0.1:1/v1\n"
+    key, account = "the key\nthe-key-itself\n", "mine\ngh_1\n"
+
+    result = run("init", said=f"{listen}{base_url}{key}m\n{account}app\nwx1\n")
+
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.stderr.splitlines() if line.startswith("not taken: ")] == [
+        'not taken: expected a port from 0 to 65535, got "0.0.0.0:99999"',
+        'not taken: expected an https:// URL (http:// to this machine only), without a query, got "http://api.test/v1"',
+        "not taken: expected an API key without spaces or line breaks",
+        'not taken: expected an account id such as "gh_…", got "mine"',
+        'not taken: expected an AppID such as "wx…", got "app"',
+    ]
+    whole = loaded()
+    assert whole.server.listen == ("0.0.0.0:8451",)
+    assert whole.keys[0].secret.reveal() == "the-key-itself"
+    assert (whole.bot.accounts[0].id, whole.bot.accounts[0].app_id) == ("gh_1", "wx1")
+
+
+def test_init_refuses_a_wrong_flag_before_it_asks_anything() -> None:
+    result = run("init", "--account", "mine", said="")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == 'bot.accounts[0].id: expected an account id such as "gh_…", got "mine"\n'
+
+
+@pytest.mark.parametrize(
+    ("flags", "printed"),
+    [
+        ((), []),
+        (("--account", "gh_1"), ["Token"]),
+        (("--account", "gh_1", "--app-id", "wx1"), ["Token", "EncodingAESKey"]),
+    ],
+)
+def test_init_prints_for_wechats_console_what_the_file_has(flags: tuple[str, ...], printed: list[str]) -> None:
+    result = run("init", "--yes", "--model", "m", *flags)
+
+    console = [line.split() for line in result.stdout.splitlines() if line.startswith("WeChat's console")]
+    assert [words[2].rstrip(":") for words in console] == printed
+    assert all(words[3] in Path("posthouse.toml").read_text() for words in console)
+
+
 def test_init_takes_flags_and_the_environments_key() -> None:
     flags = ("--listen", "127.0.0.1:9000", "--model", "m", "--account", "gh_1", "--app-id", "wx1")
 
@@ -220,7 +263,7 @@ def test_init_leaves_an_existing_config_alone() -> None:
 
 
 def test_init_writes_nothing_that_check_would_refuse(folder: Path) -> None:
-    result = run("init", "--yes", "--account", "gh", "--listen", "80", "--model", "m")
+    result = run("init", "--yes", "--account", "gh", "--listen", "here", "--model", "m")
 
     assert result.exit_code == 2
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["server.listen[0]", "bot.accounts[0].id"]

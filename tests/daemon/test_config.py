@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon import config
+from daemon import config, environment
 from daemon.problems import WrongConfig
 from daemon.schema import Settings, settings
 from daemon.secret import Sources
@@ -197,6 +197,25 @@ def test_without_a_file_the_doubts_name_variables() -> None:
     doubts = " ".join(config.doubts(None, config.parse({}, Sources())))
 
     assert all(variable in doubts for variable in ("OPENAI_API_KEY", "POSTHOUSE_TOKEN", "POSTHOUSE_PASSWORD"))
+
+
+@pytest.mark.parametrize("environ", [{}, {"PORT": "80"}])
+def test_with_neither_a_file_nor_settings_the_first_doubt_says_where_a_file_was_looked_for(
+    environ: dict[str, str],
+) -> None:
+    first, *_ = config.doubts(None, environment.settings(environ), command="ph")
+
+    assert first == (
+        "no config file ($POSTHOUSE_CONFIG, posthouse.toml, /etc/posthouse/posthouse.toml) "
+        "and no settings in the environment; `ph init` writes a file"
+    )
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "POSTHOUSE_TOKEN", "POSTHOUSE_PASSWORD", "OPENAI_BASE_URL"])
+def test_an_environment_that_says_something_needs_no_file(variable: str) -> None:
+    settings = environment.settings({variable: "https://a-word-of-enough-letters.test"})
+
+    assert not any("no config file" in doubt for doubt in config.doubts(None, settings))
 
 
 # TOML of any shape: whatever it says, the answer is settings or lines, never another exception.

@@ -81,10 +81,8 @@ def test_the_database_stands_in_the_state_directory() -> None:
         ({"OPENAI_API_KEY_2": "a b"}, ["OPENAI_API_KEY_2: expected an API key without spaces or line breaks"]),
         ({"WECHAT_APP_SECRET": "s"}, ["WECHAT_APP_SECRET: not available yet (customer-service messages)"]),
         ({"WECHAT_ID": "gh_1", "POSTHOUSE_MODEL": "m"}, ["WECHAT_TOKEN: expected a value, got none"]),
-        (
-            {"PORT": "http"},
-            ['PORT: expected "host:port", "[::]:80" or "unix:/path", got "0.0.0.0:http"'],
-        ),
+        ({"PORT": "http"}, ['PORT: expected a port from 0 to 65535, got "http"']),
+        ({"PORT": "99999"}, ['PORT: expected a port from 0 to 65535, got "99999"']),
     ],
 )
 def test_what_is_wrong_is_told_by_the_variables_name(environ: dict[str, str], lines: list[str]) -> None:

@@ -43,7 +43,7 @@ WRONG = [
     ),
     (
         '[server]\nlisten = ["a:99999"]',
-        'server.listen[0]: expected "host:port", "[::]:80" or "unix:/path", got "a:99999"',
+        'server.listen[0]: expected a port from 0 to 65535, got "a:99999"',
     ),
     ("server = 3", "server: expected a table, got 3"),
     (

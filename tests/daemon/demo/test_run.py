@@ -30,6 +30,7 @@ async def test_the_demo_serves_both_doors_and_ends_cleanly_when_interrupted(tmp_
         token = re.search(r"Bearer ([\w-]+)", said)
         assert found is not None
         assert token is not None
+        assert re.search(r"/status, with the password:  \w{32}\n", said)
         await visit(found[1], token[1])
     finally:
         process.send_signal(signal.SIGINT)

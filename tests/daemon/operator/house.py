@@ -114,5 +114,5 @@ def a_cell(model: str, seconds_left: float = 30.0, scope: str = "key-model") -> 
 
 
 def an_account(*attempts: Attempt, answered: int = 0, unanswered: int = 0) -> AccountView:
-    counts = Counts(answered + unanswered, answered, unanswered, budget_left=20 - unanswered)
+    counts = Counts(answered + unanswered, answered, unanswered, budget_left=20 - unanswered, budget=20)
     return AccountView("gh_1", "/wechat", attempts, counts)

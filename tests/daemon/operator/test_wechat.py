@@ -35,13 +35,6 @@ def test_an_attempt_says_when_what_and_what_became_of_it(
     assert (row.age, row.kind, row.outcome, row.tone) == said
 
 
-@pytest.mark.parametrize(
-    ("answered", "unanswered", "share"), [(0, 0, "–"), (1, 0, "100 %"), (2, 1, "66 %"), (0, 3, "0 %"), (999, 1, "99 %")]
-)
-def test_the_share_answered_in_time_is_never_rounded_up(answered: int, unanswered: int, share: str) -> None:
-    assert account_card(an_account(answered=answered, unanswered=unanswered), NOW, WORDS["en"]).in_time == share
-
-
 def test_where_pushes_arrive_nothing_is_to_be_entered_in_the_console() -> None:
     assert account_card(an_account(answered=1), NOW, WORDS["en"]).no_attempts_advice == ""
     assert "/wechat" in account_card(an_account(), NOW, WORDS["en"]).no_attempts_advice
@@ -57,5 +50,6 @@ def test_the_json_has_names_and_numbers_instead_of_sentences() -> None:
         "answered": 3,
         "unanswered": 1,
         "budget_left": 19,
+        "budget": 20,
         "attempts": [{"age_seconds": 60, "kind": "push", "outcome": "signature"}],
     }
