@@ -1,6 +1,6 @@
 # Two commands need nothing but python3 (3.11 or later) and make:  make demo   make test
-# The rest:  make check  (lint, types, every test, a real browser)   make bench   make lock
-.PHONY: help demo test check lint types bench lock clean
+# The rest:  make check  (lint, types, every test, a real browser, other people's clients)   make bench   make lock
+.PHONY: help demo test check lint types peers bench lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   := .venv
@@ -15,9 +15,9 @@ demo: $(VENV)/run.stamp
 	@$(PY) -m daemon demo
 
 test: $(VENV)/test.stamp
-	@$(PY) -m pytest --ignore=tests/browser
+	@$(PY) -m pytest --ignore=tests/browser -m 'not peers'
 
-check: $(VENV)/check.stamp lint types
+check: $(VENV)/check.stamp peers lint types
 	@$(PY) -m pytest --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/check.stamp
@@ -49,12 +49,32 @@ $(VENV)/check.stamp: requirements-check.txt | $(VENV)/bin/python
 	@echo "Installing the locked packages for the checks into $(VENV) (once) ..."
 	@$(INSTALL) requirements-check.txt && touch $@
 
-# Needs uv. One resolution serves every Python from 3.11 and every platform.
-LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+# Other people's clients and servers, each in an environment of its own: Python ones need nothing more, the others Node 20 and npm.
+PEERS_IN_PYTHON := $(patsubst tests/%/requirements.txt,$(VENV)/%/python.stamp,$(wildcard tests/peers/*/*/requirements.txt))
+PEERS_IN_NODE   := $(patsubst tests/%/package-lock.json,$(VENV)/%/node.stamp,$(wildcard tests/peers/*/*/package-lock.json))
+peers: $(PEERS_IN_PYTHON) $(PEERS_IN_NODE)
+
+$(VENV)/%/python.stamp: tests/%/requirements.txt | $(VENV)/bin/python
+	@echo "Installing the locked packages of $(notdir $*) (once) ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement $< && touch $@
+
+$(VENV)/%/node.stamp: tests/%/package-lock.json
+	@node -e 'if (parseInt(process.versions.node) < 20) throw Error("Node 20 or later is needed, this is " + process.version)'
+	@echo "Installing the locked packages of $(notdir $*) (once) ..."
+	@mkdir -p $(@D) && cp $(<D)/package.json $< $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@
+
+# Needs uv, and npm. One resolution serves every Python from 3.11 and every platform.
+LOCK_ONE  = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+LOCK      = $(LOCK_ONE) pyproject.toml
+LOCK_NODE = npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 lock:
 	$(LOCK) --output-file requirements.txt
 	$(LOCK) --extra test --constraint requirements.txt --output-file requirements-test.txt
 	$(LOCK) --extra test --extra check --constraint requirements-test.txt --output-file requirements-check.txt
+	for peer in tests/peers/*/*/requirements.in; do $(LOCK_ONE) $$peer --output-file $${peer%.in}.txt || exit; done
+	for peer in tests/peers/*/*/package.json; do $(LOCK_NODE) --prefix $${peer%/*} || exit; done
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .coverage
