@@ -146,6 +146,8 @@ class Gateway:
                                 await response.write(told)
                             case Begin():
                                 response = _response(told.status, told.headers, errand.call.id)
+                                if told.is_whole and told.data:
+                                    response.content_length = len(told.data)
                                 await response.prepare(request)
                                 if told.data:
                                     await response.write(told.data)

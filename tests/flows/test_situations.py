@@ -177,8 +177,9 @@ async def test_a_model_that_no_key_has_is_404_at_once_the_next_time(start: Start
 async def test_a_mistake_of_the_client_is_passed_on_and_no_key_suffers(start: Start, status: int) -> None:
     body = b'{"error": {"message": "no", "type": "invalid_request_error", "param": "n", "code": null}}'
     bench = await start([Raw(status, {"content-type": "application/json"}, body)], [WELL])
-    got, error, _ = await ask(bench)
+    got, error, headers = await ask(bench)
     assert (got, error["error"]["param"]) == (status, "n")
+    assert headers["content-length"] == str(len(body))
     assert {view.state for view in bench.pool.snapshot()} == {"ready"}
     assert bench.asked("k2") == 0
 
