@@ -60,13 +60,15 @@ class Cells:
 
     def in_the_way(self, names: tuple[Name, ...], now: float) -> list[Cell]:
         """The cells among `names` that forbid a request now: not yet past, or with a probe in flight."""
-        return [cell for name in names if (cell := self._cells.get(name)) and (cell.until > now or cell.probe)]
+        known = self._cells.get
+        return [cell for name in names if (cell := known(name)) and (cell.until > now or cell.probe)]
 
     def try_out(self, names: tuple[Name, ...], lease: int) -> tuple[Name, ...]:
         """The request `lease` becomes the probe of those of `names` that exist; `give_back` wants them again."""
-        probed = tuple(name for name in names if name in self._cells)
+        cells = self._cells
+        probed = tuple([name for name in names if name in cells])
         for name in probed:
-            self._cells[name].probe = lease
+            cells[name].probe = lease
         return probed
 
     def give_back(self, probed: tuple[Name, ...], lease: int) -> None:
