@@ -257,3 +257,27 @@ async def test_in_front_of_a_public_mock_server_too_the_results_are_the_same(cli
         }
         its_own_every_time = {"headers", "id", "created"}
         assert without(its_own_every_time, through) == without(its_own_every_time, directly)
+
+
+def with_a_living_model(document: dict[str, Any]) -> None:
+    document["models"] = {"text-davinci-003": {"use": "gpt-5.2", "as": "chat"}}
+
+
+async def test_the_article_s_own_client_gets_its_text_from_a_model_that_has_chat_alone(tmp_path: Path) -> None:
+    """The model in its place refuses `max_tokens` and most temperatures; the client, of 2023, knows nothing of that."""
+    program = HERE / "clients" / "openai-node-3" / "article.cjs"
+    environment = ENVIRONMENTS / "clients" / "openai-node-3"
+    assert (environment / "node_modules").is_dir(), "run  make peers"
+    variables = {"PATH": "/usr/bin:/bin", "NODE_PATH": str(environment / "node_modules")}
+    async with town(tmp_path, {"sk-pool": [WELL]}, (), amend=with_a_living_model) as place:
+        command = [found("node"), str(program), f"{place.daemon.url}/v1", TOKEN]
+        async with started(command, variables) as client:
+            out, errors = await client.communicate()
+        assert client.returncode == 0, errors.decode()
+        result = json.loads(out)
+        assert result["whole"]["object"] == "text_completion"
+        assert result["whole"]["choices"][0]["text"] == WELL.text
+        events = [line.removeprefix("data: ") for line in result["events"].splitlines() if line]
+        assert events.pop() == "[DONE]"
+        assert "".join(json.loads(event)["choices"][0]["text"] for event in events) == WELL.text
+        assert {received.path for received in place.upstream.requests} == {"/v1/chat/completions"}
