@@ -20,7 +20,6 @@ from structlog.typing import EventDict, WrappedLogger
 
 from daemon.secret import Secret
 
-LEVELS = ("debug", "info", "warning", "error")
 SHORTEST_SECRET = 3  # WeChat's shortest Token; stars for single letters would spell them out
 FIELD_CHARACTERS = 1_000
 TRACEBACK_CHARACTERS = 8_000

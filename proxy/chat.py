@@ -9,7 +9,6 @@ Rule 3: whatever goes wrong leaves as a Refusal, the same value that a caller of
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from proxy.command import Begin, Call, Cut, End
 from proxy.draft import Draft, Unsupported
 from proxy.errand import Errand
 from proxy.keypool import KeyPool
+from proxy.reading import json_of
 from proxy.refusal import Refusal
 from proxy.sse import data_of
 from proxy.target import Target
@@ -141,19 +141,12 @@ class _Reading:
     def _words(self, events: list[str]) -> str:
         words = ""
         for event in events:
-            for choice in _object(_json(data_of(event.encode()))).get("choices") or ():
+            for choice in _object(json_of(data_of(event.encode()))).get("choices") or ():
                 said = _object(_object(choice).get("delta") or _object(choice).get("message")).get("content")
                 words += said if isinstance(said, str) else ""
                 self.finish_reason = str(_object(choice).get("finish_reason") or self.finish_reason)
         self.has_words = self.has_words or bool(words.strip())
         return words
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from proxy.reading import json_of
+
 KEPT_BYTES = 65_536  # of an unfinished event; a longer one is known by its two ends
 END_BYTES = 2_048  # of each end
 
@@ -155,33 +157,26 @@ def truncation(kind: Kind) -> bytes:
 
 def _is_whole(event: bytes) -> bool:
     """Whether the data is all there. The type of an event, which stands first, says nothing about its end."""
-    return data_of(event).strip() == b"[DONE]" or _json(event) is not None
+    return data_of(event).strip() == b"[DONE]" or json_of(data_of(event)) is not None
 
 
 def _is_error(event: bytes) -> bool:
-    payload = _json(event)
+    payload = json_of(data_of(event))
     return isinstance(payload, dict) and bool(payload.get("error"))
 
 
 def _type_of(event: bytes) -> str:
     """The event's own type. Objects within it have types too, which may stand before it."""
     found = _TYPE.search(event)
-    if found and event.count(b'"type"') > 1 and isinstance(payload := _json(event), dict):
+    if found and event.count(b'"type"') > 1 and isinstance(payload := json_of(data_of(event)), dict):
         return str(payload.get("type"))
     return found[1].decode() if found else ""
 
 
 def _choices(event: bytes) -> list[dict[str, Any]]:
-    payload = _json(event)
+    payload = json_of(data_of(event))
     choices = payload.get("choices") if isinstance(payload, dict) else None
     if isinstance(choices, list):
         return [choice for choice in choices if isinstance(choice, dict)]
     # An event whose middle was not kept, or one that is no JSON: its end says that it finished.
     return [{"index": 0, "finish_reason": "unread"}] if _FINISHED.search(event) else []
-
-
-def _json(event: bytes) -> Any:
-    try:
-        return json.loads(data_of(event))
-    except (ValueError, RecursionError):
-        return None

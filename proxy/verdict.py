@@ -12,7 +12,6 @@ Source of codes and texts: developers.openai.com/docs/guides/error-codes; Dev Pr
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from proxy.hints import wait_seconds
+from proxy.reading import json_of
 
 
 class Rule(StrEnum):
@@ -124,14 +124,14 @@ def judge(answer: Answer) -> Verdict:
             organization=answer.headers.get("openai-organization", ""),
             tokens_limit=_int(answer.headers.get("x-ratelimit-limit-tokens")),
         )
-    return _judge_error(answer, _error_of(_json(answer.body)))
+    return _judge_error(answer, _error_of(json_of(answer.body)))
 
 
 def judge_event(status: int, headers: Mapping[str, str], data: bytes) -> Verdict | None:
     """The verdict on the data of a stream's first event: None unless it is an error."""
     if b'"error"' not in data:
         return None
-    payload = _json(data)
+    payload = json_of(data)
     failed = isinstance(payload, dict) and payload.get("type") in ("error", "response.failed")
     if not isinstance(payload, dict) or not (payload.get("error") or failed):
         return None
@@ -202,13 +202,6 @@ def _reason(status: int, rule: Rule, named: str, wait: float | None) -> str:
     if rule in (Rule.RATE, Rule.SLOW_DOWN, Rule.OVERLOAD) and wait is not None:
         return f"{words}, try again in {wait:.0f} s" if wait >= 1 else f"{words}, try again in {wait * 1000:.0f} ms"
     return words
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _error_of(payload: Any) -> dict[str, str]:
