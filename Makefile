@@ -66,7 +66,8 @@ $(VENV)/%/node.stamp: tests/%/package-lock.json
 	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@
 
 # Needs uv, and npm. One resolution serves every Python from 3.11 and every platform.
-LOCK_ONE  = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+# Extras stay in the lock: pip of Python 3.11 takes the newest `coverage[toml]` where only `coverage` is pinned.
+LOCK_ONE  = uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --quiet
 LOCK      = $(LOCK_ONE) pyproject.toml
 LOCK_NODE = npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 lock:
