@@ -15,20 +15,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import inf
 from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
 
-from bot import memory, outcome
-from bot.ask import Ask, Resting, Unanswered
-from bot.exchange import Event, Exchange, Reason, State, advance
-from bot.memory import MemorySettings
+from bot import outcome
+from bot.exchange import Event, Exchange, State, advance
 from bot.outcome import LONGEST_REST
 from bot.patience import patiently
 from bot.report import report
 from bot.store import ExchangeStore, StoreUnavailable
+from bot.thinking import Change, Thinker
 from bot.tickets import Ticket, Tickets
 
 SETTLED = (State.ANSWERED, State.COLLECTED, State.FAILED)
@@ -40,10 +40,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DeskSettings:
-    answer_seconds: float = 300.0  # of the model's own time
     concurrency: int = 0  # model calls at once; 0 = no limit
     grace_seconds: float = 3.0  # for running answers when the desk closes
-    memory: MemorySettings = field(default_factory=MemorySettings)
 
 
 class _Forgotten(Exception):
@@ -52,26 +50,26 @@ class _Forgotten(Exception):
 
 class Desk:
     """
-    `model_of` gives an account's (model, system prompt); `clock` is the wall clock in epoch seconds; `sleep` waits for seconds
-    of the monotonic one. Entering takes up what the last process left unfinished; leaving is `close()`.
+    `clock` is the wall clock in epoch seconds; `sleep` waits for seconds of the monotonic one; `on_settled` hears of every
+    answer and failure once it is written. Entering takes up what the last process left unfinished; leaving is `close()`.
     """
 
     def __init__(
         self,
         store: ExchangeStore,
-        ask: Ask,
+        thinker: Thinker,
         *,
         settings: DeskSettings,
-        model_of: Callable[[str], tuple[str, str]],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_settled: Callable[[Exchange], None] = lambda exchange: None,
     ) -> None:
         self._store = store
-        self._ask = ask
+        self._thinker = thinker
         self._settings = settings
-        self._model_of = model_of
         self._clock = clock
         self._sleep = sleep
+        self._on_settled = on_settled
         # A semaphore serves in turn, and only the first of each line stands at it: so nobody is served twice before another.
         self._calls: AbstractAsyncContextManager[None] = (
             asyncio.Semaphore(settings.concurrency) if settings.concurrency else nullcontext()
@@ -120,12 +118,24 @@ class Desk:
             raise StoreUnavailable(ticket.refusal.reason)
         return ticket.exchange
 
-    def delivered(self, exchange: Exchange, push_id: str, *, page: int, is_last: bool) -> None:
-        """Page `page` (from 0), or the news of a failure, has reached the subscriber as the reply to `push_id`."""
+    def so_far(self, exchange_id: str) -> str:
+        """
+        What the model has said already of an answer that it is still giving, as it said it; "" where that must not be seen.
+        """
+        ticket = self._tickets.get(exchange_id)
+        said = "".join(ticket.heard) if ticket is not None else ""
+        return "" if self._thinker.hides(said) else outcome.tidied(said)
+
+    def delivered(self, exchange: Exchange, push_id: str, *, page: int, is_last: bool, part: str = "") -> None:
+        """
+        Page `page` (from 0), or the news of a failure, has reached the subscriber as the reply to `push_id`.
+
+        `part` is what it showed of an answer that was not yet whole when the page was made.
+        """
         now = self._clock()
 
         def change(before: Exchange) -> Exchange:
-            return outcome.collected(before, push_id, page=page, is_last=is_last, now=now)
+            return outcome.collected(before, push_id, page=page, is_last=is_last, now=now, part=part)
 
         ticket = self._tickets.get(exchange.id)
         if ticket is None:
@@ -133,6 +143,10 @@ class Desk:
             self._own(self._collect(exchange.id, change))
         else:  # its answer is not written yet: its task will write both
             ticket.exchange = change(ticket.exchange)
+
+    async def sending(self, exchange_id: str) -> Exchange | None:
+        """The settled exchange, with its next page noted as given to WeChat; None when it is gone. Raises StoreUnavailable."""
+        return await self._change(exchange_id, outcome.sent)
 
     def retry(self, exchange: Exchange) -> None:
         """Ask a failed question again; any other is left as it is."""
@@ -223,33 +237,18 @@ class Desk:
             await self._sleep(seconds)
 
     async def _answer(self, ticket: Ticket) -> None:
-        asked, limit = ticket.exchange, self._settings.memory.exchanges
-        recent = await patiently(
-            lambda: self._store.recent(asked.account, asked.openid, since=0.0, limit=limit), self._sleep
-        )
+        asked, limit = ticket.exchange, self._thinker.settings.memory.exchanges
+        who = (asked.account, asked.openid)
+        recent = await patiently(lambda: self._store.recent(*who, since=0.0, limit=limit), self._sleep)
+        known = await patiently(lambda: self._store.subscriber(*who, today=inf, lately=inf), self._sleep)
         await self._save(ticket, advance(asked, Event.START, started_at=self._clock(), not_before=0.0))
-        thought_over = await self._thought_over(ticket.exchange, recent)
+        ticket.heard.clear()
+        change = await self._thinker.think(ticket.exchange, recent, known.persona, ticket.heard.append)
+        thought_over = change(ticket.exchange)
         report(thought_over, now=self._clock())
         await self._save(ticket, thought_over)
-
-    async def _thought_over(self, exchange: Exchange, recent: Sequence[Exchange]) -> Exchange:
-        settings = self._settings
-        limit = asyncio.timeout(settings.answer_seconds)
-        try:
-            model, system_prompt = self._model_of(exchange.account)
-            messages = memory.messages(recent, exchange, system_prompt=system_prompt, settings=settings.memory)
-            async with limit:
-                text = "".join([piece async for piece in self._ask(messages, model=model)])
-            return outcome.given(exchange, text, now=self._clock())
-        except Resting as resting:
-            return outcome.rested(exchange, resting.back_in_seconds, now=self._clock())
-        except Unanswered as unanswered:
-            return outcome.failed(exchange, unanswered.reason)
-        except Exception as error:  # noqa: BLE001 - whatever breaks, the subscriber hears of it and can ask again
-            if limit.expired():
-                return outcome.failed(exchange, Reason.TIMEOUT)
-            log.error("answer.crashed", error=type(error).__name__)  # no more: its text may hold words
-            return outcome.failed(exchange, Reason.CRASHED)
+        if thought_over.state in SETTLED:
+            self._on_settled(ticket.exchange)
 
     async def _forget(self, account: str, openid: str) -> int:
         line = self._tickets.line(account, openid)
@@ -257,6 +256,7 @@ class Desk:
             ticket.is_forgotten = True
             ticket.task.cancel()
         await asyncio.gather(*(ticket.task for ticket in line), return_exceptions=True)
+        await patiently(lambda: self._thinker.forget(account, openid), self._sleep)
         return await patiently(lambda: self._store.forget(account, openid), self._sleep)
 
     async def _save(self, ticket: Ticket, exchange: Exchange) -> None:
@@ -281,13 +281,13 @@ class Desk:
             raise _Forgotten
         return changed
 
-    async def _collect(self, exchange_id: str, change: Callable[[Exchange], Exchange]) -> None:
+    async def _collect(self, exchange_id: str, change: Change) -> None:
         try:
             await patiently(lambda: self._change(exchange_id, change), self._sleep)
         finally:
             self._tickets.delivered.pop(exchange_id, None)
 
-    async def _change(self, exchange_id: str, change: Callable[[Exchange], Exchange]) -> Exchange | None:
+    async def _change(self, exchange_id: str, change: Change) -> Exchange | None:
         """Read, change and write an exchange that no task is asking about; one change at a time. None when it is gone."""
         async with self._locks.setdefault(exchange_id, asyncio.Lock()):
             before = await self._store.get(exchange_id)

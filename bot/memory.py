@@ -5,6 +5,8 @@ Rule 1: the question comes last and whole, whatever was said before it; the newe
 Rule 2: an exchange is told whole or not at all, and after the first that is left out no older one is told.
 Rule 3: a pause longer than `idle_seconds`, from an answer to the next question, ends the conversation. The moments that
         count are `answered_at` of the one and `asked_at` of the other, so waiting for a key to come back is no pause.
+Rule 4: a picture that was drawn stands as what was asked for. A photo goes along again with the question right after it,
+        which is likely to be about it, and stands as its words later.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.ask import Message
-from bot.exchange import Exchange, State
+from bot.exchange import Exchange, Kind, State
+
+DRAWN = "（我画好了，图已经发给对方。）"  # what the model reads of a picture of its own
 
 MESSAGE_TOKENS = 4  # what a message costs beside its words: its role and its separators
 
@@ -32,9 +36,10 @@ def messages(
 ) -> list[Message]:
     """The system prompt (none where it is empty), what fits of `recent` (oldest first), and the question."""
     told = [Message("system", system_prompt)] if system_prompt else []
-    for exchange in _remembered(recent, question, settings):
-        told += _told(exchange)
-    return [*told, Message("user", question.question)]
+    remembered = _remembered(recent, question, settings)
+    for exchange in remembered:
+        told += _told(exchange, with_photo=exchange is remembered[-1])
+    return [*told, Message("user", question.question, photo=question.photo)]
 
 
 def tokens(text: str) -> int:
@@ -64,5 +69,6 @@ def _remembered(recent: Sequence[Exchange], question: Exchange, settings: Memory
     return remembered[::-1]
 
 
-def _told(exchange: Exchange) -> list[Message]:
-    return [Message("user", exchange.question), Message("assistant", exchange.answer)]
+def _told(exchange: Exchange, *, with_photo: bool = False) -> list[Message]:
+    asked = Message("user", exchange.question, photo=exchange.photo if with_photo else "")
+    return [asked, Message("assistant", DRAWN if exchange.kind is Kind.DRAWING else exchange.answer)]

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-from bot.exchange import Exchange, State
+from bot.exchange import Exchange, Kind, State
+from bot.subscriber import Subscriber
 
 _UNFINISHED = (State.QUEUED, State.THINKING)
 _REMEMBERED = (State.ANSWERED, State.COLLECTED)
@@ -21,6 +24,9 @@ class MemoryStore:
         self._rows: dict[tuple[str, str], dict[str, Exchange]] = {}  # (account, openid) -> push_id -> exchange
         self._places: dict[str, tuple[str, str, str]] = {}  # id -> (account, openid, push_id), in order of arrival
         self._cleared_at: dict[tuple[str, str], float] = {}
+        self._subscribers: dict[tuple[str, str], Subscriber] = {}  # without their counts
+        self._blocked: set[tuple[str, str]] = set()
+        self._asked: dict[tuple[str, str], list[tuple[float, Kind]]] = {}  # by subscribers who left since
 
     async def begin(self, exchange: Exchange) -> Exchange:
         rows = self._rows.setdefault((exchange.account, exchange.openid), {})
@@ -81,11 +87,17 @@ class MemoryStore:
     async def unfinished(self) -> Sequence[Exchange]:
         return _oldest_first(row for row in self._everyone() if row.state in _UNFINISHED)
 
+    async def of(self, account: str, openid: str) -> Sequence[Exchange]:
+        return _oldest_first(self._of(account, openid))
+
     async def forget(self, account: str, openid: str) -> int:
         self._cleared_at.pop((account, openid), None)
+        self._subscribers.pop((account, openid), None)
         rows = self._rows.pop((account, openid), {})
         for row in rows.values():
             del self._places[row.id]
+        if counted := [(row.asked_at, row.kind) for row in rows.values() if row.state is not State.FAILED]:
+            self._asked.setdefault((account, openid), []).extend(counted)
         return len(rows)
 
     async def expire(self, *, before: float) -> int:
@@ -95,7 +107,37 @@ class MemoryStore:
             del self._rows[account, openid][push_id]
         self._rows = {subscriber: rows for subscriber, rows in self._rows.items() if rows}
         self._cleared_at = {subscriber: at for subscriber, at in self._cleared_at.items() if at >= before}
+        kept = {who: [asked for asked in rows if asked[0] >= before] for who, rows in self._asked.items()}
+        self._asked = {who: rows for who, rows in kept.items() if rows}
         return len(expired)
+
+    async def subscriber(self, account: str, openid: str, *, today: float, lately: float) -> Subscriber:
+        who = (account, openid)
+        asked = [(row.asked_at, row.kind) for row in self._of(*who) if row.state is not State.FAILED]
+        asked += self._asked.get(who, ())
+        return replace(
+            self._subscribers.get(who, Subscriber()),
+            is_blocked=who in self._blocked,
+            asked_today=sum(at >= today for at, _ in asked),
+            drawn_today=sum(at >= today and kind is Kind.DRAWING for at, kind in asked),
+            asked_lately=sum(at >= lately for at, _ in asked),
+        )
+
+    async def choose_persona(self, account: str, openid: str, persona: str) -> None:
+        self._note(account, openid, persona=persona)
+
+    async def block(self, account: str, openid: str, *, is_blocked: bool) -> None:
+        (self._blocked.add if is_blocked else self._blocked.discard)((account, openid))
+
+    async def want_notices(self, account: str, openid: str, *, wants: bool) -> None:
+        self._note(account, openid, wants_notices=wants)
+
+    async def notified(self) -> Sequence[tuple[str, str]]:
+        return sorted(who for who, subscriber in self._subscribers.items() if subscriber.wants_notices)
+
+    def _note(self, account: str, openid: str, **facts: Any) -> None:
+        known = self._subscribers.get((account, openid), Subscriber())
+        self._subscribers[account, openid] = replace(known, **facts)
 
     def _row(self, place: tuple[str, str, str]) -> Exchange:
         account, openid, push_id = place

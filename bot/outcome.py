@@ -8,8 +8,9 @@ Rule 2: an answer of nothing is a failure with a reason, never a blank page.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from bot.exchange import Event, Exchange, Reason, advance
+from bot.exchange import Event, Exchange, Reason, State, advance
 
 LONGEST_REST = 3600.0  # seconds
 SHORTEST_REST = 1.0  # seconds; a moment that is all but here must not become a busy loop
@@ -23,6 +24,11 @@ def given(exchange: Exchange, text: str, *, now: float) -> Exchange:
     if not answer.strip():
         return failed(exchange, Reason.EMPTY)
     return advance(exchange, Event.ANSWER, answer=answer, answered_at=now)
+
+
+def drawn(exchange: Exchange, picture: str, media_id: str, *, now: float) -> Exchange:
+    """`picture` is its id in the gallery, `media_id` with WeChat, "" where it is not there."""
+    return advance(exchange, Event.ANSWER, picture=picture, media_id=media_id, answered_at=now)
 
 
 def rested(exchange: Exchange, back_in_seconds: float | None, *, now: float) -> Exchange:
@@ -39,12 +45,24 @@ def failed(exchange: Exchange, reason: Reason) -> Exchange:
     return advance(exchange, Event.FAIL, reason=reason)
 
 
-def collected(exchange: Exchange, push_id: str, *, page: int, is_last: bool, now: float) -> Exchange:
-    """After `page` (from 0) of the answer, or the news of its failure, reached the subscriber as the reply to `push_id`."""
+def collected(exchange: Exchange, push_id: str, *, page: int, is_last: bool, now: float, part: str = "") -> Exchange:
+    """
+    After `page` (from 0) of the answer, or the news of its failure, reached the subscriber as the reply to `push_id`.
+
+    `part` is what that page showed of an answer that was still being written.
+    """
     if page + 1 < exchange.next_page:
         return exchange  # the repetition of an earlier page does not take the mailbox back to it
-    event = Event.COLLECT if is_last else Event.DELIVER
-    return advance(exchange, event, next_page=page + 1, collected_by=push_id, collected_at=now)
+    facts = {"next_page": page + 1, "collected_by": push_id, "collected_at": now}
+    if part:
+        is_next = page == len(exchange.parts) == exchange.next_page and exchange.state is not State.FAILED
+        return advance(exchange, Event.SHOW, parts=(*exchange.parts, part), **facts) if is_next else exchange
+    return advance(exchange, Event.COLLECT if is_last else Event.DELIVER, **facts)
+
+
+def sent(exchange: Exchange) -> Exchange:
+    """One page more is about to be given to WeChat's customer service."""
+    return replace(exchange, sent_pages=exchange.next_page + 1)
 
 
 def tidied(text: str) -> str:

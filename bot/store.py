@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.exchange import Exchange
+from bot.subscriber import Subscriber
 
 
 class StoreUnavailable(Exception):
@@ -73,11 +74,31 @@ class ExchangeStore(Protocol):
     async def unfinished(self) -> Sequence[Exchange]:
         """QUEUED and THINKING exchanges of every account, oldest first: what a start takes up again."""
 
+    async def of(self, account: str, openid: str) -> Sequence[Exchange]:
+        """Everything the subscriber ever asked and that is still kept, oldest first."""
+
     async def forget(self, account: str, openid: str) -> int:
-        """Delete every row about the subscriber, from the file and its write-ahead log. How many exchanges there were."""
+        """
+        Delete every row about the subscriber, from the file and its write-ahead log. How many exchanges there were.
+
+        Left are, under a name that cannot be traced back, a block and when what was asked (for `subscriber()`).
+        """
 
     async def expire(self, *, before: float) -> int:
         """Delete exchanges asked before `before` that are not QUEUED or THINKING. How many there were.
 
-        What `clear_memory` noted before `before` goes too.
+        What `clear_memory` and `forget` noted before `before` goes too.
         """
+
+    async def subscriber(self, account: str, openid: str, *, today: float, lately: float) -> Subscriber:
+        """`today` and `lately` are the moments from which on questions count, epoch seconds."""
+
+    async def choose_persona(self, account: str, openid: str, persona: str) -> None:
+        """`persona` is a name, "" for none."""
+
+    async def block(self, account: str, openid: str, *, is_blocked: bool) -> None: ...
+
+    async def want_notices(self, account: str, openid: str, *, wants: bool) -> None: ...
+
+    async def notified(self) -> Sequence[tuple[str, str]]:
+        """(account, openid) of everybody who wants notices."""

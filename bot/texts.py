@@ -15,19 +15,38 @@ from difflib import get_close_matches
 from string import Formatter
 from typing import Literal
 
+from bot.texts_en import EN
+from bot.texts_zh import ZH
+
 Language = Literal["zh", "en"]
 
 MAX_BYTES = 1800  # of a wording; with its facts (a link is about 90 bytes) it stays inside one page of 2,040
 
 # What stands for itself: the words a subscriber may type.
-COMMANDS = ("word_more", "word_clear", "word_help", "word_id")
+COMMANDS = (
+    "word_more",
+    "word_clear",
+    "word_help",
+    "word_id",
+    "word_status",
+    "word_persona",
+    "word_default",
+    "word_disable",
+    "word_enable",
+    "word_block",
+    "word_unblock",
+    "word_notices",
+)
 
 FACTS: Mapping[str, frozenset[str]] = {
     name: frozenset(facts.split())
     for name, facts in {
         "welcome": "help",
-        "help": "more clear help my_id",
+        "help": "more clear help my_id status extras",
+        "help_drawing": "draw",
+        "help_personas": "role",
         "thinking": "seconds link",
+        "drawing": "seconds link",
         "queued": "ahead link",
         "too_many": "waiting link",
         "resting": "minutes link",
@@ -38,13 +57,41 @@ FACTS: Mapping[str, frozenset[str]] = {
         "failed_timeout": "link",
         "failed_truncated": "link",
         "failed_empty": "link",
+        "failed_filtered": "link",
+        "failed_blind": "link",
+        "failed_photo": "link",
+        "failed_drawing": "link",
         "failed_interrupted": "link",
         "failed_crashed": "link",
         "more_pages": "link",
+        "part_more": "link",
+        "ended": "",
+        "picture": "url hours",
         "more_waiting": "count link",
         "nothing_waiting": "",
         "cleared": "",
         "your_id": "openid",
+        "status": "waiting ready persona asked",
+        "no_persona": "",
+        "personas": "names role default",
+        "persona_chosen": "persona",
+        "persona_default": "",
+        "draw_what": "draw",
+        "photo_question": "",
+        "too_fast": "limit",
+        "no_questions_left": "limit",
+        "no_drawings_left": "limit",
+        "not_admitted": "openid",
+        "forbidden_words": "",
+        "admin_status": "keys usable pending",
+        "admin_key": "key state",
+        "admin_no_key": "key keys",
+        "admin_blocked": "openid",
+        "admin_unblocked": "openid",
+        "admin_no_openid": "",
+        "admin_notices_on": "",
+        "admin_notices_off": "",
+        "admin_notices_impossible": "",
         "voice": "",
         "image": "",
         "location": "",
@@ -57,113 +104,7 @@ FACTS: Mapping[str, frozenset[str]] = {
     }.items()
 }
 
-_ZH: Mapping[str, str] = {
-    "welcome": (
-        "你好！直接发文字就可以向 AI 提问。回答要想一会儿时，我会先给你一个链接，点它就能取到。"
-        "发送「{help}」看看还能做什么。"
-    ),
-    "help": (
-        "直接发文字就是提问，前面聊过的我会记得。\n"
-        "「{more}」取还没看到的回答\n"
-        "「{clear}」忘掉前面聊过的，重新开始\n"
-        "「{my_id}」看你在这个公众号里的 ID\n"
-        "「{help}」再看一遍这段话"
-    ),
-    "thinking": '还在想，已经 {seconds} 秒了。<a href="{link}">点这里取回答</a>',
-    "queued": '收到，前面还有 {ahead} 个问题，按顺序回答。<a href="{link}">点这里取这一个的回答</a>',
-    "too_many": '已有 {waiting} 个问题在排队，这一个没有收下。等前面的答完再发给我吧。<a href="{link}">取最早的回答</a>',
-    "resting": '问的人太多，大约 {minutes} 分钟后接着回答，问题已经记下，不用再发。<a href="{link}">到时点这里取回答</a>',
-    "failed_resting": '问的人太多，大约 {minutes} 分钟后才能回答。<a href="{link}">到时点这里再问一次</a>',
-    "failed_exhausted": '现在没有可用的模型，要等管理员处理。<a href="{link}">晚些时候点这里再问一次</a>',
-    "failed_refused": '模型不接受这个问题，可能太长，或者内容不合适。换个说法再发，或者<a href="{link}">点这里原样再问一次</a>',
-    "failed_unreachable": '连不上模型。<a href="{link}">点这里再问一次</a>',
-    "failed_timeout": '模型想得太久，没有答出来。<a href="{link}">点这里再问一次</a>，或者把问题拆小一些。',
-    "failed_truncated": '回答在路上断了，不完整，所以没有给你。<a href="{link}">点这里再问一次</a>',
-    "failed_empty": '模型什么也没说就到了长度上限。问得短一些，或者<a href="{link}">点这里再问一次</a>',
-    "failed_interrupted": '想这个问题的时候服务重启了两次。<a href="{link}">点这里再问一次</a>',
-    "failed_crashed": '我这边出错了，已经记进日志。<a href="{link}">点这里再问一次</a>',
-    "more_pages": '<a href="{link}">未完，点这里看下一页</a>',
-    "more_waiting": '<a href="{link}">还有 {count} 条回答，点这里看</a>',
-    "nothing_waiting": "没有等着你看的回答。直接发文字就可以提问。",
-    "cleared": "好的，前面聊过的都忘了。重新开始吧。",
-    "your_id": "{openid}",
-    "voice": "这条语音没有带来文字，我听不懂。请发文字给我。",
-    "image": "我还看不懂图片。请用文字告诉我。",
-    "location": "我还用不上位置。请用文字告诉我。",
-    "link": "我打不开链接。请把想问的内容用文字发给我。",
-    "video": "我还看不懂视频。请用文字告诉我。",
-    "other": "我还看不懂这种消息。请发文字给我。",
-    "not_kept": "刚才没能记下这条消息，所以没有处理。请过一会儿再发一次。",
-    "echo": "问：{question}",
-    "word_more": "继续",
-    "word_clear": "清空",
-    "word_help": "帮助",
-    "word_id": "获取id",
-}
-
-_EN: Mapping[str, str] = {
-    "welcome": (
-        "Hello! Send me text and an AI answers. When it takes a while you get a link: tap it to collect the answer. "
-        "Send “{help}” to see what else there is."
-    ),
-    "help": (
-        "Any text is a question; I remember what we said before.\n"
-        "“{more}”: collect an answer you have not seen\n"
-        "“{clear}”: forget what we said and start afresh\n"
-        "“{my_id}”: your ID with this account\n"
-        "“{help}”: this text again"
-    ),
-    "thinking": 'Still thinking, {seconds} s so far. <a href="{link}">Tap here for the answer</a>',
-    "queued": 'Noted; {ahead} before it, answered in order. <a href="{link}">Tap here for the answer to this one</a>',
-    "too_many": (
-        "{waiting} questions wait already, so this one was not taken. Please send it again when they are answered. "
-        '<a href="{link}">Collect the oldest answer</a>'
-    ),
-    "resting": (
-        "Too many are asking. I go on in about {minutes} min; your question is kept, no need to send it again. "
-        '<a href="{link}">Tap here for the answer then</a>'
-    ),
-    "failed_resting": (
-        'Too many are asking; I cannot answer for about {minutes} min. <a href="{link}">Tap here then to ask again</a>'
-    ),
-    "failed_exhausted": (
-        'No model is available until the operator has seen to it. <a href="{link}">Tap here later to ask again</a>'
-    ),
-    "failed_refused": (
-        "The model refused this question: too long, perhaps, or its content. Please word it differently, or "
-        '<a href="{link}">tap here to ask it again as it is</a>'
-    ),
-    "failed_unreachable": 'The model cannot be reached. <a href="{link}">Tap here to ask again</a>',
-    "failed_timeout": (
-        'The model took too long. <a href="{link}">Tap here to ask again</a>, or ask for less at a time.'
-    ),
-    "failed_truncated": 'The answer was cut off on its way. <a href="{link}">Tap here to ask again</a>',
-    "failed_empty": (
-        "The model reached its limit without saying anything. Please ask more briefly, or "
-        '<a href="{link}">tap here to ask again</a>'
-    ),
-    "failed_interrupted": 'We were restarted twice while thinking. <a href="{link}">Tap here to ask again</a>',
-    "failed_crashed": 'Something broke on our side; the log has it. <a href="{link}">Tap here to ask again</a>',
-    "more_pages": '<a href="{link}">More: tap here for the next page</a>',
-    "more_waiting": '<a href="{link}">Answers still waiting: {count}. Tap here</a>',
-    "nothing_waiting": "No answer is waiting for you. Send me text to ask.",
-    "cleared": "Done, forgotten. Let us start afresh.",
-    "your_id": "{openid}",
-    "voice": "That voice message came without text, so I cannot tell what you said. Please type it.",
-    "image": "I cannot look at pictures yet. Please tell me in text.",
-    "location": "I have no use for a location yet. Please tell me in text.",
-    "link": "I cannot open links. Please send me the text you want to ask about.",
-    "video": "I cannot watch videos yet. Please tell me in text.",
-    "other": "I cannot read this kind of message yet. Please send text.",
-    "not_kept": "Your message could not be recorded, so nothing was done with it. Please send it again in a while.",
-    "echo": "Q: {question}",
-    "word_more": "continue",
-    "word_clear": "clear",
-    "word_help": "help",
-    "word_id": "my id",
-}
-
-LANGUAGES: Mapping[Language, Mapping[str, str]] = {"zh": _ZH, "en": _EN}
+LANGUAGES: Mapping[Language, Mapping[str, str]] = {"zh": ZH, "en": EN}
 
 
 class BadTexts(ValueError):

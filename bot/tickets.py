@@ -27,6 +27,7 @@ class Ticket:
         self.decided = asyncio.Event()  # whether the store has it is known
         self.turn = asyncio.Event()
         self.settled = asyncio.Event()  # or over without an answer
+        self.heard: list[str] = []  # the pieces of the answer that is being given
         self.is_idle = False  # it waits, and nothing is lost by cancelling it
         self.is_forgotten = False
 

@@ -15,6 +15,8 @@ from daemon.problems import Problem, got, path_of
 from daemon.schema import Settings
 from daemon.schema.bot import Account
 
+MOST_PERSONA_CHARACTERS = 20
+
 MODEL_NEEDED = (
     "expected the name of a model, because subscribers are to be answered; BASE_URL/models of the upstream lists them"
 )
@@ -33,6 +35,9 @@ def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _no_model(bot, accounts)
     yield from _half_encrypted(accounts)
     yield from _unsayable(_table(bot, "texts"))
+    yield from _without_a_place_for_pictures(document, _table(bot, "images"))
+    yield from _ambiguous_personas(_table(bot, "personas"))
+    yield from _secret_without_app_id(accounts)
     cloudrun = _table(bot, "cloudrun")
     if cloudrun.get("enabled") is True and cloudrun.get("secret", "") == "":
         yield Problem("bot.cloudrun.secret", "expected a secret, because anybody can forge these pushes without one")
@@ -87,6 +92,26 @@ def _half_encrypted(accounts: list[Mapping[str, Any]]) -> Iterator[Problem]:
             yield Problem(
                 f"{path}.app_id", "expected a value, because encrypted pushes are checked against it, got none"
             )
+
+
+def _without_a_place_for_pictures(document: Mapping[str, Any], images: Mapping[str, Any]) -> Iterator[Problem]:
+    """WeChat takes pictures of verified accounts alone; all others get a link, which begins with our own address."""
+    if images.get("model", "") != "" and _table(document, "server").get("public_url", "") == "":
+        yield Problem("server.public_url", "expected the address that links to pictures begin with, got none")
+
+
+def _ambiguous_personas(personas: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in personas:
+        if not name.strip() or name != name.strip() or len(name) > MOST_PERSONA_CHARACTERS:
+            yield Problem(
+                path_of(("bot", "personas", name)), "expected a name of 1 to 20 characters, no space around it"
+            )
+
+
+def _secret_without_app_id(accounts: list[Mapping[str, Any]]) -> Iterator[Problem]:
+    for index, account in enumerate(accounts):
+        if account.get("app_secret", "") != "" and account.get("app_id", "") == "":
+            yield Problem(f"bot.accounts[{index}].app_id", "expected a value beside app_secret, got none")
 
 
 def _unsayable(texts: Mapping[str, Any]) -> Iterator[Problem]:

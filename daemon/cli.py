@@ -53,8 +53,9 @@ def _refusals() -> tuple[type[Exception], ...]:
     """Evaluated only when something was raised, so that its imports cost no command anything."""
     from daemon.listeners import CannotListen
     from daemon.sqlite import DatabaseRefused
+    from daemon.word_file import BadWordFile
 
-    return CannotListen, DatabaseRefused
+    return CannotListen, DatabaseRefused, BadWordFile
 
 
 def _in_words(error: OSError) -> str:
@@ -91,7 +92,7 @@ def serve(named: Path | None, log_level: str) -> None:
 
     from daemon import config, log
 
-    path, settings = _settings(named)
+    path, settings = settings_of(named)
     log.configure(log_level, config.secrets(settings))
     for doubt in config.doubts(path, settings, command=_called()):
         structlog.get_logger().warning("config.doubted", why=doubt)
@@ -99,7 +100,7 @@ def serve(named: Path | None, log_level: str) -> None:
     from daemon import process  # after the config: what is wrong with it need not wait for a server's imports
 
     def reread() -> Settings:
-        changed = _settings(path)[1]
+        changed = settings_of(path)[1]
         log.configure(log_level, config.secrets(changed))
         return changed
 
@@ -125,7 +126,7 @@ def check(named: Path | None) -> None:
     """Say everything that is wrong with the config at once."""
     from daemon import config
 
-    path, settings = _settings(named)
+    path, settings = settings_of(named)
     for doubt in config.doubts(path, settings, command=_called()):
         click.echo(f"warning: {doubt}", err=True)
     click.echo(f"{path or 'the environment'}: well: {_summary(settings)}")
@@ -220,7 +221,7 @@ def usage(named: Path | None, as_json: bool, days: int) -> None:
     _print(usage_rows(read_usage(config.glance(config.find(named)).database, days=days)), as_json=as_json)
 
 
-def _settings(named: Path | None) -> tuple[Path | None, Settings]:
+def settings_of(named: Path | None) -> tuple[Path | None, Settings]:
     from daemon import config, environment
 
     path = config.find(named)
@@ -269,3 +270,6 @@ def _shown(value: object) -> str:
         return "; ".join(" ".join(_shown(part) for part in item.values() if part is not None) for item in value)
     text = "" if value is None else str(value)
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+from daemon import cli_data  # noqa: E402, F401 - its commands join the group, which must stand before

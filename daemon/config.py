@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import tomli
 from pydantic import BaseModel, ValidationError
@@ -70,6 +71,7 @@ class Glance:
     """What a command needs that looks into a running daemon's database: no secret among it, so none is looked up."""
 
     database: Path
+    timezone: ZoneInfo
     show_words: bool
     upstreams: Mapping[str, str]  # by the names of keys, where a key says its upstream
 
@@ -89,6 +91,7 @@ def glance(path: Path | None, environ: Mapping[str, str] = os.environ) -> Glance
     named = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
     return Glance(
         server.database,
+        server.timezone,
         show_words=not (isinstance(operator, dict) and operator.get("show_words") is False),
         upstreams={str(key.get("name")): str(key["upstream"]) for key in named if "upstream" in key},
     )

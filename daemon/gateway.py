@@ -29,9 +29,11 @@ from proxy.allowance import Allowances
 from proxy.chat import Chat
 from proxy.checks import check_due
 from proxy.draft import Unsupported
+from proxy.draw import Drawing
 from proxy.forward import Gateway
 from proxy.keypool import KeyPool
 from proxy.line import Line
+from proxy.sender import Sender
 from proxy.soft_affinity import SoftAffinity
 from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
@@ -42,11 +44,13 @@ CHECK_SECONDS = 1.0  # how late a free check may be
 
 @dataclass(frozen=True, slots=True)
 class OpenGateway:
-    """`chat` asks for the bot, over the same pool."""
+    """`chat` asks and `drawing` has drawn for the bot, over the same pool; both send by `sender`."""
 
     pool: KeyPool
     edge: Gateway
+    sender: Sender
     chat: Chat
+    drawing: Drawing
     book: UsageBook
     sessions: Sessions
     install_secret: bytes
@@ -58,8 +62,8 @@ class OpenGateway:
         self.pool.reconfigure(wiring.keys(settings, self.install_secret))
         self.edge.reconfigure(wiring.callers(settings), wiring.gateway(settings), secrets=hidden)
         self.book.models = frozenset(wiring.model_names(settings))
-        self.chat.parameters, self.chat.secrets = wiring.chat_parameters(settings), hidden
-        self.chat.queue_seconds = settings.bot.queue_seconds
+        self.sender.queue_seconds, self.sender.secrets = settings.bot.queue_seconds, hidden
+        self.chat.parameters, self.chat.api = wiring.chat_parameters(settings), settings.bot.api
 
 
 def hidden_of(settings: Settings) -> list[str]:
@@ -112,18 +116,18 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
         open_all(sessions, settings)
         road = Road(line, sessions.towards)
         unsupported = Unsupported()
-        chat = Chat(
+        sender = Sender(
             pool,
             road,
             book,
             unsupported,
-            wiring.chat_parameters(settings),
             clock=time.monotonic,
             jitter=random.random,
             new_id=new_id,
             queue_seconds=settings.bot.queue_seconds,
             secrets=hidden,
         )
+        chat = Chat(sender, wiring.chat_parameters(settings), settings.bot.api)
         edge = Gateway(
             pool,
             wiring.callers(settings),
@@ -141,4 +145,4 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
         )
         checks = Job("free checks", lambda: check_due(pool, sessions.towards), CHECK_SECONDS)
         async with jobs_running(health_flush, usage_flush, objects_flush, checks):
-            yield OpenGateway(pool, edge, chat, book, sessions, install_secret)
+            yield OpenGateway(pool, edge, sender, chat, Drawing(sender), book, sessions, install_secret)

@@ -18,16 +18,6 @@ NOT_YET: Mapping[str, str] = {
     "server.tls_key": "TLS from files",
     "server.fast_lane": "the short way in",
     "server.limits.memory_bytes": "a limit on memory",
-    "bot.api": "asking by another API than chat",
-    "bot.limits": "limits of subscribers",
-    "bot.images": "pictures",
-    "bot.words": "the filter of words",
-    "bot.accounts[].app_secret": "customer-service messages",
-    "bot.accounts[].customer_service": "customer-service messages",
-    "bot.accounts[].administrators": "commands of administrators",
-    "bot.accounts[].limits": "limits of subscribers",
-    "bot.personas": "personas",
-    "bot.menu": "the account's menu",
     "alerts": "alerts",
 }
 

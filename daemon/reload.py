@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from daemon.schema import Settings
 from daemon.schema.bot import Account, Bot
 
-FOR_THE_MODEL = ("model", "system_prompt", "temperature", "max_tokens", "queue_seconds")
+FOR_THE_MODEL = ("model", "system_prompt", "temperature", "max_tokens", "queue_seconds", "api")
 
 
 def needs_restart(started: Settings, changed: Settings) -> list[str]:

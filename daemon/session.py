@@ -6,18 +6,21 @@ Rule 2: a body is passed on as it came, so that bytes and `Content-Encoding` agr
 Rule 3: there is no limit for a whole answer, since a stream may take an hour; whoever asks limits the silence between two
         reads (`ClientTimeout(sock_read=…)`), and asks with `allow_redirects=False`: a redirect would take the key along.
 Rule 4: a connection belongs to one address: those of another are never used in its place, not even towards the same host.
+Rule 5: the session for what strangers name connects to the public Internet alone. It looks at the very address that a socket is
+        about to be made for: whatever the URL said, and whatever the name stood for a moment ago, nothing goes round that look.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Self
 
 import structlog
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import AddrInfoType, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
+from daemon.addresses import Address, parsed
 from proxy.key import Upstream
 
 log = structlog.get_logger()
@@ -25,7 +28,11 @@ log = structlog.get_logger()
 KEEPALIVE_SECONDS = 15  # an idle connection that the upstream closes first would cost the next request
 DNS_SECONDS = 60  # an upstream that moves is followed within a minute
 CONNECT_SECONDS = 10  # where whoever asks sets no time of its own
+PUBLIC_CONNECTIONS = 16  # at once; each may carry as much as a picture has bytes
 LINE_BYTES = 16384  # of an answer's head; twice what we take from callers, since a CDN may write what it likes
+
+IN_USE = IPv6Network("2000::/3")  # all that has been given out. Source: IANA, IPv6 Global Unicast Address Assignments
+TRANSLATED = IPv6Network("64:ff9b::/96")  # an IPv4 address stands at its end (NAT64). Source: RFC 6052
 
 
 class Sessions:
@@ -61,6 +68,33 @@ def open_session(source_address: str = "") -> ClientSession:
         family=_family(source_address),
         local_addr=(source_address, 0) if source_address else None,
     )
+    return _session(connector)
+
+
+def open_public_session(*, allow_loopback: bool = False) -> ClientSession:
+    """For addresses that strangers name; the demo and tests allow this machine. To be closed by whoever asks."""
+
+    def made(info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, place = info
+        address = parsed(str(place[0]))
+        if address is None or not (is_public(address) or (allow_loopback and address.is_loopback)):
+            raise PermissionError(errno.EACCES, "not an address of the public Internet")
+        return socket.socket(family, kind, protocol)
+
+    connector = TCPConnector(limit=PUBLIC_CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS, socket_factory=made)
+    return _session(connector)
+
+
+def is_public(address: Address) -> bool:
+    """Whether somebody on the Internet has it. An address that stands for one of the other kind is no more than that one."""
+    if isinstance(address, IPv6Address):
+        if address in TRANSLATED:
+            return is_public(IPv4Address(address.packed[-4:]))
+        return address in IN_USE and address.is_global and not address.sixtofour
+    return address.is_global and not address.is_multicast
+
+
+def _session(connector: TCPConnector) -> ClientSession:
     return ClientSession(
         connector=connector,
         cookie_jar=DummyCookieJar(),

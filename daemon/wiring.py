@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, time
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bot.ask import Voice
 from bot.desk import DeskSettings
+from bot.exchange import Exchange
 from bot.memory import MemorySettings
+from bot.subscriber import DayStart, Share
 from bot.texts import Texts
+from bot.thinking import ThinkingSettings
 from bot.wechat.gate import Credentials, Gate
 from bot.wechat.hold import Timing
+from bot.wechat.intent import Rules
 from bot.wechat.passive import Style
 from daemon.schema import Settings
 from daemon.schema.bot import Account
@@ -90,7 +96,7 @@ def callers(settings: Settings) -> Callers:
 
 def model_names(settings: Settings) -> frozenset[str]:
     """The models that the configuration names; those that only match a pattern are not among them."""
-    names = {settings.bot.model, *(account.model for account in settings.bot.accounts)}
+    names = {settings.bot.model, settings.bot.images.model, *(account.model for account in settings.bot.accounts)}
     names.update(settings.models, (alias.use for alias in settings.models.values()))
     names.update(*(key.models for key in settings.keys), *(caller.models for caller in settings.proxy.callers))
     return frozenset(name for name in names if name and not set(name) & set("*?["))
@@ -130,16 +136,66 @@ def chat_parameters(settings: Settings) -> Mapping[str, Any]:
 
 
 def desk(settings: Settings) -> DeskSettings:
+    return DeskSettings(concurrency=settings.bot.concurrency)
+
+
+def thinking(settings: Settings) -> ThinkingSettings:
     memory = settings.bot.memory
-    return DeskSettings(
-        answer_seconds=settings.bot.answer_seconds,
-        concurrency=settings.bot.concurrency,
-        memory=MemorySettings(memory.exchanges, memory.max_tokens, memory.idle_minutes * 60.0),
+    return ThinkingSettings(
+        settings.bot.answer_seconds,
+        MemorySettings(memory.exchanges, memory.max_tokens, memory.idle_minutes * 60.0),
     )
 
 
-def style(settings: Settings) -> Style:
-    return Style(Texts(overrides=settings.bot.texts), prefix=settings.bot.prefix, label=settings.bot.label)
+def style(settings: Settings, picture_link: Callable[[Exchange], str]) -> Style:
+    return Style(
+        Texts(overrides=settings.bot.texts),
+        prefix=settings.bot.prefix,
+        label=settings.bot.label,
+        picture_link=picture_link,
+        picture_hours=settings.bot.images.keep_hours,
+    )
+
+
+def rules(settings: Settings, account: Account, *, forbids: Callable[[str], bool]) -> Rules:
+    bot = settings.bot
+    table = bot.limits if account.limits is None else account.limits
+    return Rules(
+        Texts(overrides=bot.texts),
+        queued_questions=bot.queued_questions,
+        draw_word=bot.images.keyword if bot.images.model else "",
+        personas=tuple(bot.personas),
+        menu=bot.menu,
+        administrators=frozenset(account.administrators),
+        share=Share(
+            table.questions_per_day,
+            table.questions_per_minute,
+            table.images_per_day,
+            frozenset(table.allow),
+            frozenset(table.block),
+        ),
+        forbids=forbids,
+    )
+
+
+def day_start(settings: Settings) -> DayStart:
+    """When a day of `server.timezone` began, epoch seconds."""
+    zone: ZoneInfo = settings.server.timezone
+
+    def began(now: float) -> float:
+        return datetime.combine(datetime.fromtimestamp(now, zone).date(), time(), zone).timestamp()
+
+    return began
+
+
+def gallery_folder_of(database: Path) -> Path:
+    """Where drawn pictures are: beside the database."""
+    return database.with_name(f"{database.name}.pictures")
+
+
+def any_https(host: str, port: int) -> bool:
+    """Where an upstream of the operator's says that a picture lies; the session keeps it off private networks."""
+    return port == 443
 
 
 def timing(settings: Settings) -> Timing:
@@ -162,16 +218,25 @@ def gate(account: Account) -> Gate:
     )
 
 
-def model_and_prompt(settings: Settings) -> dict[str, tuple[str, str]]:
-    """By account id: what its subscribers' questions are asked with."""
-    bot = settings.bot
-    return {
-        account.id: (
-            account.model or bot.model,
-            bot.system_prompt if account.system_prompt is None else account.system_prompt,
+class Voices:
+    """`bot.thinking.VoiceOf`; new settings hold from the next question on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.reconfigure(settings)
+
+    def reconfigure(self, settings: Settings) -> None:
+        self._bot = settings.bot
+        self._accounts = {account.id: account for account in settings.bot.accounts}
+
+    def __call__(self, account: str, persona: str) -> Voice:
+        bot, table = self._bot, self._accounts.get(account)
+        prompt = bot.system_prompt if table is None or table.system_prompt is None else table.system_prompt
+        return Voice(
+            (table.model if table else "") or bot.model,
+            bot.personas.get(persona, prompt),
+            bot.images.model,
+            bot.images.size,
         )
-        for account in bot.accounts
-    }
 
 
 def _revealed(secret: Secret | None) -> str:

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from proxy.aftermath import BREAKER, INCIDENT, Aftermath
 from proxy.cells import Cell, Cells
-from proxy.health import KeyView, State
+from proxy.health import Event, KeyView, State
 from proxy.key import Key
 from proxy.lease import Change, Lease, NoKeyAvailable, Obstacle, Want
 from proxy.ledger import Health
@@ -212,6 +212,21 @@ class KeyPool:
         """Whether any key could serve some request now."""
         now = self._clock()
         return any(s.is_open(now) and not self._cells.in_the_way(s.cell_names(""), now) for s in self._slots.values())
+
+    def switch(self, name: str, *, is_on: bool) -> bool:
+        """
+        Enable or disable the key of this name, for the operator; False where there is none. Requests on their way end
+        as they began.
+        """
+        slot = next((slot for slot in self._slots.values() if slot.key.name == name), None)
+        if slot is None:
+            return False
+        if slot.move(Event.ENABLE if is_on else Event.DISABLE, self._clock(), rule="", reason="", seconds=None):
+            self._rankings.changed(slot)
+            self._rankings.wake()
+            self._on_change()
+            self._on_room()
+        return True
 
     def health(self, *, wall: float) -> Health:
         """Everything to be remembered over a restart; `wall` is the time now, epoch seconds."""

@@ -19,6 +19,8 @@ PATIENCE_SECONDS = 60.0  # a client that retries by itself should not wait longe
 
 @dataclass(eq=False)  # not frozen: what raises an exception also writes its traceback into it
 class Refusal(Exception):
+    """`upstream_code` is the upstream's own code for it, "" where it gave none; no caller is told it."""
+
     status: int
     code: str
     message: str
@@ -26,6 +28,7 @@ class Refusal(Exception):
     param: str | None = None
     retry_after_seconds: float | None = None
     should_retry: bool | None = None
+    upstream_code: str = ""
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}"

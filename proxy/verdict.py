@@ -135,12 +135,16 @@ def judge_event(status: int, headers: Mapping[str, str], data: bytes) -> Verdict
     failed = isinstance(payload, dict) and payload.get("type") in ("error", "response.failed")
     if not isinstance(payload, dict) or not (payload.get("error") or failed):
         return None
-    if payload.get("type") == "response.failed" and isinstance(payload.get("response"), dict):
-        payload = payload["response"]
     error = _error_of(payload)
     code = error["code"]
     meant = int(code) if _STATUS.fullmatch(code) else STATUS_OF_CODE.get(code)
     return _judge_error(Answer(meant or STATUS_OF_CODE.get(error["type"], 400), headers), error)
+
+
+def code_of(data: bytes) -> str:
+    """The code of an error, in a body or in an event; "" where it has none that is a plain word: it could carry anything."""
+    code = _error_of(json_of(data))["code"]
+    return code if re.fullmatch(r"[a-z_.]{1,64}", code) else ""
 
 
 def _judge_error(answer: Answer, error: dict[str, str]) -> Verdict:
@@ -206,6 +210,8 @@ def _reason(status: int, rule: Rule, named: str, wait: float | None) -> str:
 
 def _error_of(payload: Any) -> dict[str, str]:
     """code, type and message in every shape vendors send: an object, a bare string, numbers as codes, nothing at all."""
+    if isinstance(payload, dict) and payload.get("type") == "response.failed":
+        payload = payload.get("response")
     error = payload.get("error", payload) if isinstance(payload, dict) else payload
     if not isinstance(error, dict):
         return {"code": "", "type": "", "message": error if isinstance(error, str) else ""}

@@ -20,6 +20,8 @@ from bot.wechat.push import Push
 
 SUCCESS = b"success"  # "received, nothing to say": WeChat neither delivers again nor shows an error
 
+Value = str | int | Mapping[str, str]  # of a field in a reply
+
 MAX_FIELDS = 64
 # Names from the outside in, without the root. SendPicsInfo.PicList.item.PicMd5Sum has four; twice that is nobody's push.
 MAX_DEPTH = 8
@@ -99,23 +101,34 @@ def push_of(fields: Mapping[str, str], form: str) -> Push:
 
 def text_reply(push: Push, words: str, *, now: int) -> bytes:
     """The body that says `words` to whoever sent `push`. `now` in seconds."""
-    fields: dict[str, str | int] = {
-        "ToUserName": push.openid,
-        "FromUserName": push.account,
-        "CreateTime": now,
-        "MsgType": "text",
-        "Content": words,
-    }
-    return written(fields, push.form)
+    return written(_reply(push, "text", now) | {"Content": words}, push.form)
 
 
-def written(fields: Mapping[str, str | int], form: str) -> bytes:
+def image_reply(push: Push, media_id: str, *, now: int) -> bytes:
+    """The body that shows the picture of this id with WeChat."""
+    return written(_reply(push, "image", now) | {"Image": {"MediaId": media_id}}, push.form)
+
+
+def _reply(push: Push, kind: str, now: int) -> dict[str, Value]:
+    return {"ToUserName": push.openid, "FromUserName": push.account, "CreateTime": now, "MsgType": kind}
+
+
+def written(fields: Mapping[str, Value], form: str) -> bytes:
     """The body of a reply with these fields; `read()` finds the same again, cleaned."""
-    cleaned = {name: clean(value) if isinstance(value, str) else value for name, value in fields.items()}
+    cleaned = _cleaned(fields)
     if form == "json":
         return json.dumps(cleaned, ensure_ascii=False).encode()
-    inner = "".join(f"<{name}>{_marked(value)}</{name}>" for name, value in cleaned.items())
-    return f"<xml>{inner}</xml>".encode()
+    return f"<xml>{_elements(cleaned)}</xml>".encode()
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _cleaned(inner) for name, inner in value.items()}
+    return clean(value) if isinstance(value, str) else value
+
+
+def _elements(fields: Mapping[str, Value]) -> str:
+    return "".join(f"<{name}>{_marked(value)}</{name}>" for name, value in fields.items())
 
 
 def seconds_of(text: str) -> int | None:
@@ -123,7 +136,9 @@ def seconds_of(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None
 
 
-def _marked(value: str | int) -> str:
+def _marked(value: Value) -> str:
+    if isinstance(value, Mapping):
+        return _elements(value)
     if isinstance(value, int):
         return str(value)
     # A "]]>" in the words would end the section early and let them add elements of their own.

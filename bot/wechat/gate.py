@@ -118,7 +118,7 @@ class Gate:
         if admitted.envelope is None or reply in (b"", codec.SUCCESS):
             return reply
         encrypt = admitted.envelope.seal(reply, random16)
-        fields: dict[str, str | int] = {
+        fields: dict[str, codec.Value] = {
             "Encrypt": encrypt,
             "MsgSignature": signature_of(self._token, str(now), admitted.nonce, encrypt),
             "TimeStamp": now,

@@ -21,6 +21,7 @@ from aiohttp import web
 from bot.wechat import codec
 from bot.wechat.gate import Gate, Refused
 from bot.wechat.hold import Timing
+from bot.wechat.passive import Page
 from bot.wechat.push import Push
 from bot.wechat.view import AccountView, Attempt, Kind
 from bot.wechat.visits import Visits
@@ -69,7 +70,9 @@ class Webhook:
         ]
 
     def view(self) -> AccountView:
-        return AccountView(self._account.id, self._account.path, tuple(self._attempts), self._account.visits.counts())
+        account = self._account
+        attempts, visits = tuple(self._attempts), account.visits
+        return AccountView(account.id, account.path, attempts, visits.counts(), visits.service())
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -148,17 +151,27 @@ async def answer(
     page = await account.visits.deliver(visiting, timing)
     if page is None:
         return _hang_up(request)
-    body = seal(codec.text_reply(push, page.words, now=int(clock())) if page.words else codec.SUCCESS)
+    reply = _reply(push, page, now=int(clock()))
+    body = seal(reply)
     response = web.StreamResponse()
-    response.content_type = CONTENT_TYPES[push.form] if page.words else "text/plain"
+    response.content_type = "text/plain" if reply == codec.SUCCESS else CONTENT_TYPES[push.form]
     response.content_length = len(body)
-    with suppress(ConnectionError):  # WeChat left between the answer and the write
-        await response.prepare(request)
-        await response.write(body)
-        await response.write_eof()
-        if request.transport is not None and not request.transport.is_closing():
-            account.visits.written(visiting, page)
+    is_open = False
+    try:
+        with suppress(ConnectionError):  # WeChat left between the answer and the write
+            await response.prepare(request)
+            await response.write(body)
+            await response.write_eof()
+            is_open = request.transport is not None and not request.transport.is_closing()
+    finally:  # also when WeChat has left meanwhile, which cancels
+        (account.visits.written if is_open else account.visits.unwritten)(visiting, page)
     return response
+
+
+def _reply(push: Push, page: Page, *, now: int) -> bytes:
+    if page.media_id:
+        return codec.image_reply(push, page.media_id, now=now)
+    return codec.text_reply(push, page.words, now=now) if page.words else codec.SUCCESS
 
 
 def _hang_up(request: web.Request) -> web.StreamResponse:

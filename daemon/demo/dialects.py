@@ -1,9 +1,9 @@
 """
-How an upstream reads a question and speaks an answer in each of its three dialects: chat, completion, response. Pure.
+How an upstream reads a question and speaks an answer in each of its dialects: chat, completion, response, image. Pure.
 
 Rule 1: shapes and order are those of OpenAI's API reference (platform.openai.com/docs/api-reference): `usage` only where
         `stream_options.include_usage` asks for it, `[DONE]` nowhere but in chat and completion.
-Rule 2: today's models are strict: `max_tokens` and a temperature of one's own are refused in chat, with `param`.
+Rule 2: what today's models do not take stands in `objections`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,36 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from daemon.demo import pictures
+
 CREATED = 1_760_000_000  # epoch seconds; a fixed one, so that two equal answers are equal byte for byte
+OWN_SIZE = "1024x1024"  # of a picture that is asked for without one
 
 
 class Dialect(StrEnum):
     CHAT = "/v1/chat/completions"
     COMPLETION = "/v1/completions"
     RESPONSE = "/v1/responses"
+    IMAGE = "/v1/images/generations"
+
+
+# Which field has the question.
+FIELD: Mapping[Dialect, str] = {
+    Dialect.CHAT: "messages",
+    Dialect.COMPLETION: "prompt",
+    Dialect.RESPONSE: "input",
+    Dialect.IMAGE: "prompt",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as an upstream understood it. `messages` is how many came, the question and a system prompt included."""
+    """
+    A question as an upstream understood it. `messages` is how many came, the question and a system prompt included;
+    `pictures` is how many came with them, of `picture_bytes` together.
+
+    Of a picture to be drawn the question is its prompt; `form` is "b64_json" or "url", and URLs begin with `origin`.
+    """
 
     dialect: Dialect
     model: str
@@ -34,6 +52,11 @@ class Asked:
     streams: bool = False
     wants_usage: bool = False
     choices: int = 1
+    pictures: int = 0
+    picture_bytes: int = 0
+    size: str = ""
+    form: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,42 +69,30 @@ class Speech:
 
 
 def asked(dialect: Dialect, body: Mapping[str, Any]) -> Asked:
-    question, messages = _question(body.get(_FIELD[dialect]))
+    given = body.get(FIELD[dialect])
+    question, messages = _question(given)
+    sizes = [pictures.size_in_bytes(url) for url in _pictures(given)]
+    model = str(body.get("model", ""))
+    draws = dialect is Dialect.IMAGE
     return Asked(
         dialect=dialect,
-        model=str(body.get("model", "")),
+        model=model,
         question=question,
-        messages=messages,
-        streams=bool(body.get("stream")),
+        messages=messages + bool(body.get("instructions")),
+        streams=bool(body.get("stream")) and not draws,
         wants_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         choices=int(body.get("n") or 1),
+        pictures=len(sizes),
+        picture_bytes=sum(sizes),
+        size=str(body.get("size") or OWN_SIZE) if draws else "",
+        form=_form(model, body) if draws else "",
     )
 
 
-def objection(dialect: Dialect, body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The error of a 400 where the request is not one that today's models take, else None."""
-    if not body.get("model"):
-        return error("you must provide a model parameter")
-    if body.get(_FIELD[dialect]) is None:
-        field = _FIELD[dialect]
-        return error(f"Missing required parameter: '{field}'.", param=field, code="missing_required_parameter")
-    if dialect is not Dialect.CHAT:
-        return None
-    if "max_tokens" in body:
-        return error(
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
-            param="max_tokens",
-            code="unsupported_parameter",
-        )
-    temperature = body.get("temperature", 1)
-    if temperature != 1:
-        return error(
-            f"Unsupported value: 'temperature' does not support {temperature} with this model. "
-            "Only the default (1) value is supported.",
-            param="temperature",
-            code="unsupported_value",
-        )
-    return None
+def quoting(asked: Asked) -> str:
+    """The answer unless a step has a text of its own: it shows which question came, and with how much memory."""
+    seen = f"随信有 {asked.pictures} 张图片，共 {asked.picture_bytes} 字节。" if asked.pictures else ""
+    return f"你问的是「{asked.question}」。这次对话一共有 {asked.messages} 条消息。{seen}"
 
 
 def error(
@@ -90,8 +101,14 @@ def error(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+def is_gpt_image(model: str) -> bool:
+    return model.startswith("gpt-image")
+
+
 def document(asked: Asked, text: str) -> dict[str, Any]:
-    """The whole answer, not streamed."""
+    """The whole answer, not streamed. A picture shows what was asked for, and says no `text`."""
+    if asked.dialect is Dialect.IMAGE:
+        return _drawing(asked)
     if asked.dialect is Dialect.RESPONSE:
         return _response(asked, "completed", text)
     if asked.dialect is Dialect.COMPLETION:
@@ -138,9 +155,6 @@ def event(data: Mapping[str, Any], name: str = "") -> bytes:
     return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-_FIELD = {Dialect.CHAT: "messages", Dialect.COMPLETION: "prompt", Dialect.RESPONSE: "input"}
-
-
 def _question(given: Any) -> tuple[str, int]:
     if isinstance(given, str):
         return given, 1
@@ -151,6 +165,32 @@ def _question(given: Any) -> tuple[str, int]:
     if isinstance(content, list):  # parts: text beside pictures
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content), len(given)
+
+
+def _pictures(given: Any) -> list[str]:
+    """The URLs of the pictures in all that was said."""
+    said = [message.get("content") for message in given if isinstance(message, dict)] if isinstance(given, list) else []
+    parts = [part for content in said if isinstance(content, list) for part in content if isinstance(part, dict)]
+    urls = [part["image_url"] for part in parts if part.get("image_url")]
+    return [str(url.get("url", "") if isinstance(url, dict) else url) for url in urls]
+
+
+def _form(model: str, body: Mapping[str, Any]) -> str:
+    return "b64_json" if is_gpt_image(model) else str(body.get("response_format") or "url")
+
+
+def _drawing(asked: Asked) -> dict[str, Any]:
+    drawn: dict[str, Any] = {"b64_json": pictures.base64_of(asked.question, asked.size)}
+    if asked.form == "url":
+        drawn = {"url": asked.origin + pictures.path_of(asked.question, asked.size)}
+    if is_gpt_image(asked.model):
+        details = {"text_tokens": len(asked.question), "image_tokens": 0}
+        usage = {"input_tokens": len(asked.question), "input_tokens_details": details, "output_tokens": 272}
+        total = {"total_tokens": len(asked.question) + 272}
+        look = {"background": "opaque", "output_format": "png", "quality": "low", "size": asked.size}
+        return {"created": CREATED, "data": [drawn] * asked.choices, "usage": {**usage, **total}, **look}
+    revised = {"revised_prompt": f"{asked.question}, in fine detail"} if asked.model.startswith("dall-e-3") else {}
+    return {"created": CREATED, "data": [{**revised, **drawn}] * asked.choices}
 
 
 def _header(asked: Asked, kind: str) -> dict[str, Any]:

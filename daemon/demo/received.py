@@ -12,7 +12,8 @@ from typing import Any
 
 from multidict import CIMultiDictProxy
 
-from daemon.demo.dialects import Asked, Dialect, asked, error, objection
+from daemon.demo.dialects import Asked, Dialect, asked, error
+from daemon.demo.objections import objection
 from daemon.demo.steps import JSON, Raw
 
 

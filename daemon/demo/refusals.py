@@ -3,7 +3,8 @@ The steps by which a scripted upstream says no. Pure.
 
 Rule 1: statuses and bodies are those of the real thing, word for word where they are known. Sources: OpenAI's guide to error
         codes (developers.openai.com/docs/guides/error-codes); the 429 texts as users quote them (continuedev/continue 10502 and
-        11472, BuilderIO/micro-agent 86, gpt-pilot 53); billing codes: Microsoft's dev-proxy, "openai-insufficient-quota".
+        11472, BuilderIO/micro-agent 86, gpt-pilot 53); billing codes: Microsoft's dev-proxy, "openai-insufficient-quota";
+        pictures: ucx0204/CarrotMangaTranslator 122, TheoKanning/openai-java 446.
 Rule 2: like the real thing, refusals give away organizations and fragments of keys: whoever stands before us must take
         them out.
 """
@@ -246,6 +247,28 @@ class ServerError(_Refusal):
 
     def error(self, call: Call) -> dict[str, Any]:
         return error(SERVER_ERROR, kind="server_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Moderated(_Refusal):
+    """`code` is "moderation_blocked", as gpt-image says, or "content_policy_violation", as older models of pictures do."""
+
+    code: str = "moderation_blocked"
+    status: ClassVar[int] = 400
+
+    def error(self, call: Call) -> dict[str, Any]:
+        if self.code != "moderation_blocked":
+            return error(
+                "Your request was rejected as a result of our safety system. Your prompt may contain text that is not "
+                "allowed by our safety system.",
+                code=self.code,
+            )
+        return error(
+            "Your request was rejected by the safety system. If you believe this is an error, contact us at "
+            "help.openai.com and include the request ID req_scripted. safety_violations=[violence].",
+            kind="image_generation_user_error",
+            code=self.code,
+        )
 
 
 def html_error(status: int = 502) -> Raw:

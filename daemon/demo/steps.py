@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from daemon.demo.dialects import Asked, Dialect, document, error, event, speech
+from daemon.demo.dialects import Asked, Dialect, document, error, event, quoting, speech
 from daemon.demo.talk import Talk
 
 FOREVER = 86_400.0  # seconds; longer than anybody waits, and still a number that every event loop takes
@@ -78,11 +78,6 @@ class Step(Protocol):
     def play(self, call: Call) -> Iterator[Act]: ...
 
 
-def quoting(asked: Asked) -> str:
-    """The answer unless a step has a text of its own: it shows which question came, and with how much memory."""
-    return f"你问的是「{asked.question}」。这次对话一共有 {asked.messages} 条消息。"
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A good answer. `pieces` is into how many the text is cut for a stream."""
@@ -113,6 +108,16 @@ class Answer:
                 yield Pause(self.chunk_seconds)
             yield Chunk(data, is_piece=True)
         yield from (Chunk(data) for data in said.closing)
+
+
+@dataclass(frozen=True, slots=True)
+class AsUrl:
+    """A picture comes as a URL, whatever was asked for."""
+
+    then: Step = field(default_factory=Answer)
+
+    def play(self, call: Call) -> Iterator[Act]:
+        return self.then.play(replace(call, asked=call.asked and replace(call.asked, form="url")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from typing import Any, Self, cast
 from aiohttp import web
 from multidict import CIMultiDict
 
+from daemon.demo import pictures
 from daemon.demo.dialects import CREATED, Dialect
 from daemon.demo.realtime import hold
 from daemon.demo.received import Received, read, secret, upload
@@ -67,7 +68,11 @@ class ScriptedUpstream:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self.base_path}"
+        return self._origin + self.base_path
+
+    @property
+    def _origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def asked_of(self, key: str) -> list[Received]:
         """What this key was asked that may cost something: all but the free `GET /v1/models`."""
@@ -145,6 +150,8 @@ class ScriptedUpstream:
             asked=None,
             bucket=lambda per_minute: self._wait(received.key, per_minute),
         )
+        if received.method == "GET" and (picture := pictures.at(received.path)):  # its URL is all that it takes
+            return Raw(200, {"content-type": "image/png"}, picture).play(call)
         script = self.script.get(received.key)
         if script is None:
             return Unknown().play(call)
@@ -154,7 +161,7 @@ class ScriptedUpstream:
             question = read(DIALECTS[path], received.body, is_strict=self.is_strict)
             if isinstance(question, Raw) and not _refuses(script):
                 return question.play(call)
-            call = replace(call, asked=None if isinstance(question, Raw) else question)
+            call = replace(call, asked=None if isinstance(question, Raw) else replace(question, origin=self._origin))
         else:
             content, headers = self._other(received, path)
             call = replace(call, other=content, other_headers=headers)

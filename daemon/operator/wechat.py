@@ -28,6 +28,7 @@ class AttemptRow:
 class AccountCard:
     view: AccountView
     attempts: tuple[AttemptRow, ...]
+    service: str  # "" without customer-service messages
     no_attempts_advice: str  # "" where deliveries came, so that nothing is to be done
 
 
@@ -38,6 +39,7 @@ def account_card(account: AccountView, now: float, words: Words) -> AccountCard:
     return AccountCard(
         view=account,
         attempts=tuple(_row(attempt, now, words) for attempt in newest),
+        service=words.wechat.service[account.service.standing] if account.service else "",
         no_attempts_advice="" if counts.deliveries else words.wechat.no_attempts_advice(account.path),
     )
 
@@ -48,6 +50,7 @@ def accounts_json(cards: Sequence[AccountCard]) -> list[dict[str, Any]]:
             "account": card.view.id,
             "path": card.view.path,
             **asdict(card.view.counts),
+            "customer_service": None if card.view.service is None else asdict(card.view.service),
             "attempts": [
                 {"age_seconds": row.age_seconds, "kind": row.view.kind, "outcome": row.view.outcome}
                 for row in card.attempts

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from bot.wechat.view import Standing
+
 
 @dataclass(frozen=True, slots=True)
 class WeChatWords:
@@ -22,6 +24,9 @@ class WeChatWords:
     ago: Callable[[str], str]  # a duration
     kinds: Mapping[str, str]
     outcomes: Mapping[str, str]
+    service: Mapping[Standing, str]
+    brought: str
+    kept: str
 
 
 ENGLISH_WECHAT = WeChatWords(
@@ -56,6 +61,13 @@ ENGLISH_WECHAT = WeChatWords(
         "app_id": "Refused: it is for another AppID.",
         "too_large": "Refused: larger than any push; probably not WeChat.",
     },
+    service={
+        Standing.UNKNOWN: "Customer-service messages: the next question will tell whether this account may send them.",
+        Standing.ALLOWED: "Customer-service messages: late answers are sent by themselves.",
+        Standing.REFUSED: "Customer-service messages: this account may not send them (48001); late answers wait for a tap.",
+    },
+    brought="pages sent",
+    kept="answers kept in the mailbox",
 )
 
 CHINESE_WECHAT = WeChatWords(
@@ -89,4 +101,11 @@ CHINESE_WECHAT = WeChatWords(
         "app_id": "拒绝：是发给另一个 AppID 的。",
         "too_large": "拒绝：比任何推送都大，多半不是微信发来的。",
     },
+    service={
+        Standing.UNKNOWN: "客服消息：还不知道这个号能不能发，下一个问题来时就知道了。",
+        Standing.ALLOWED: "客服消息：可以发，想得久的回答会自己送到。",
+        Standing.REFUSED: "客服消息：这个号不能发（48001），想得久的回答等人来点。",
+    },
+    brought="已送出的页数",
+    kept="没送完、留在信箱的回答",
 )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from daemon.schema.places import AccountPath, BaseUrl
+from daemon.schema.places import AccountPath, BaseUrl, OptionalFile
 from daemon.schema.secrets import AesKey, AppSecret, PathSecret, WeChatToken
 from daemon.schema.values import (
     AccountId,
@@ -61,20 +61,22 @@ class Images(Table):
     """Pictures."""
 
     keyword: Text = "作画"
-    """A message that begins with this word asks for a picture."""
+    """A message of this word, a space and what to draw asks for a picture."""
     model: ModelNameOrNone = ""
     """The model that draws; "" = no pictures."""
     size: Text = "1024x1024"
     """The size of a picture, as the images API takes it."""
     keep_hours: Positive = 72
-    """How long a picture's link works, in hours."""
+    """How long a picture is kept and its link works, in hours."""
 
 
 class Words(Table):
     """A local filter."""
 
-    file: Text = ""
-    """A file of words, one a line, that neither questions nor answers may contain; "" = no filter."""
+    file: OptionalFile = written("")
+    """
+    A file of words, one a line, that neither questions nor answers may contain; read again when it changes; "" = no filter.
+    """
 
 
 class Account(Table):
@@ -101,7 +103,7 @@ class Account(Table):
     api_base: BaseUrl = "https://hk.api.weixin.qq.com"
     """WeChat's own server; the Hong Kong one is nearest to servers abroad."""
     administrators: Openids = ()
-    """Subscribers who may send commands to the bot, by openid."""
+    """Subscribers who may send commands to the bot, by openid; what theirs is, 获取id tells them. They have no limits."""
     model: ModelNameOrNone = ""
     """Overrides bot.model for this account."""
     system_prompt: Text | None = written(None, example='"…"')

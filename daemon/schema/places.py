@@ -108,6 +108,13 @@ def _database(given: object, info: ValidationInfo) -> Path:
     return (Path(state) if state else sources.folder) / given.removeprefix("sqlite:")
 
 
+def _file(given: object, info: ValidationInfo) -> Path | None:
+    if not isinstance(given, str) or "\0" in given:
+        raise ValueError("not a file name")
+    return sources_of(info).folder / given if given else None
+
+
+OptionalFile = Annotated[Path | None, PlainValidator(_file), Expected('the name of a file, or ""')]
 Zone = Annotated[ZoneInfo, PlainValidator(_zone), Expected('a time zone such as "Asia/Shanghai"')]
 Database = Annotated[
     Path, PlainValidator(_database), Expected('"sqlite:" and a file name; no other database is available yet')

@@ -1,5 +1,5 @@
 """
-A look into the file that a running daemon uses, for `posthouse keys`, `posthouse pending` and `posthouse usage`.
+A look into the file that a running daemon uses, for the commands that show what is in it.
 
 Rule 1: nothing is ever written and no file is made, whoever runs it.
 Rule 2: it blocks; it is for commands, never for the daemon.
@@ -10,7 +10,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bot.exchange import Exchange
 from daemon.sqlite import DatabaseRefused
@@ -41,7 +43,36 @@ def read_usage(path: Path, *, days: int = 7) -> list[Usage]:
     return [usage_of(row) for row in rows]
 
 
-def _read(path: Path, *queries: tuple[str, Mapping[str, int]]) -> Sequence[list[sqlite3.Row]]:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept about a subscriber; the mappings are by account."""
+
+    exchanges: Sequence[Exchange]  # oldest first
+    personas: Mapping[str, str]
+    cleared_at: Mapping[str, float]  # epoch seconds
+
+    @property
+    def accounts(self) -> Sequence[str]:
+        return sorted({row.account for row in self.exchanges} | set(self.personas) | set(self.cleared_at))
+
+
+def read_subscriber(path: Path, openid: str) -> Kept:
+    """Raises DatabaseRefused."""
+    who = {"openid": openid}
+    exchanges, subscribers, clearings = _read(
+        path,
+        ("SELECT * FROM exchange WHERE openid = :openid ORDER BY asked_at, arrival", who),
+        ("SELECT account, persona FROM subscriber WHERE openid = :openid", who),
+        ("SELECT account, cleared_at FROM clearing WHERE openid = :openid", who),
+    )
+    return Kept(
+        [exchange_of(row) for row in exchanges],
+        {row["account"]: row["persona"] for row in subscribers},
+        {row["account"]: row["cleared_at"] for row in clearings},
+    )
+
+
+def _read(path: Path, *queries: tuple[str, Mapping[str, Any]]) -> Sequence[list[sqlite3.Row]]:
     """All of them see the same moment."""
     try:
         if not path.is_file():

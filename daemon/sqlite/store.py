@@ -9,12 +9,14 @@ Rule 3: INDEXED BY stands where SQLite would rather read everybody's rows in one
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from typing import Any
 
-from bot.exchange import Exchange, Reason, State
-from daemon.sqlite.database import Database
+from bot.exchange import Exchange, Kind, Reason, State
+from daemon.sqlite.subscribers import SqliteSubscribers
 
 _FIELDS = tuple(field.name for field in fields(Exchange))
 
@@ -33,14 +35,17 @@ def exchange_of(row: sqlite3.Row) -> Exchange:
     facts = {name: row[name] for name in _FIELDS}
     facts["state"] = State(row["state"])
     facts["reason"] = row["reason"] and Reason(row["reason"])
+    facts["kind"] = Kind(row["kind"])
+    facts["parts"] = tuple(json.loads(row["parts"]))
     return Exchange(**facts)
 
 
-class SqliteStore:
-    """`bot.store.ExchangeStore` over an open database."""
+def row_of(exchange: Exchange) -> dict[str, Any]:
+    return asdict(exchange) | {"parts": json.dumps(exchange.parts)}
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+
+class SqliteStore(SqliteSubscribers):
+    """`bot.store.ExchangeStore` over an open database."""
 
     async def begin(self, exchange: Exchange) -> Exchange:
         insert = """
@@ -60,7 +65,13 @@ class SqliteStore:
                 collected_by,
                 deaths,
                 question,
-                answer
+                answer,
+                kind,
+                photo,
+                picture,
+                media_id,
+                parts,
+                sent_pages
             )
             VALUES (
                 :id,
@@ -78,13 +89,19 @@ class SqliteStore:
                 :collected_by,
                 :deaths,
                 :question,
-                :answer
+                :answer,
+                :kind,
+                :photo,
+                :picture,
+                :media_id,
+                :parts,
+                :sent_pages
             )
             ON CONFLICT (account, openid, push_id) DO UPDATE
                SET push_id = excluded.push_id  -- changes nothing, and makes RETURNING name the row that was there
             RETURNING *
         """
-        [[row]] = await self._database.write((insert, asdict(exchange)))
+        [[row]] = await self._database.write((insert, row_of(exchange)))
         return exchange_of(row)
 
     async def save(self, exchange: Exchange) -> bool:
@@ -104,11 +121,17 @@ class SqliteStore:
                    collected_by = :collected_by,
                    deaths = :deaths,
                    question = :question,
-                   answer = :answer
+                   answer = :answer,
+                   kind = :kind,
+                   photo = :photo,
+                   picture = :picture,
+                   media_id = :media_id,
+                   parts = :parts,
+                   sent_pages = :sent_pages
              WHERE id = :id
             RETURNING id
         """
-        [saved] = await self._database.write((update, asdict(exchange)))
+        [saved] = await self._database.write((update, row_of(exchange)))
         return bool(saved)
 
     async def get(self, exchange_id: str) -> Exchange | None:
@@ -202,11 +225,31 @@ class SqliteStore:
         """
         return await self._select(select)
 
+    async def of(self, account: str, openid: str) -> Sequence[Exchange]:
+        select = """
+            SELECT *
+              FROM exchange INDEXED BY exchange_by_push
+             WHERE account = :account AND openid = :openid
+             ORDER BY asked_at,
+                      arrival
+        """
+        return await self._select(select, account=account, openid=openid)
+
     async def forget(self, account: str, openid: str) -> int:
-        who = {"account": account, "openid": openid}
-        exchanges, _ = await self._database.write(
+        note = """
+            INSERT INTO asked_before (who, asked_at, kind)
+            SELECT :who,
+                   asked_at,
+                   kind
+              FROM exchange INDEXED BY exchange_by_push
+             WHERE account = :account AND openid = :openid AND state != 'failed'
+        """
+        who = self._who(account, openid)
+        _, exchanges, *_ = await self._database.write(
+            (note, who),
             ("DELETE FROM exchange WHERE account = :account AND openid = :openid RETURNING id", who),
             ("DELETE FROM clearing WHERE account = :account AND openid = :openid RETURNING openid", who),
+            ("DELETE FROM subscriber WHERE account = :account AND openid = :openid RETURNING openid", who),
             erase=True,
         )
         return len(exchanges)
@@ -218,8 +261,9 @@ class SqliteStore:
             RETURNING id
         """
         clearings = "DELETE FROM clearing WHERE cleared_at < :before RETURNING openid"
+        counts = "DELETE FROM asked_before WHERE asked_at < :before"
         moment = {"before": before}
-        expired, _ = await self._database.write((exchanges, moment), (clearings, moment), erase=True)
+        expired, *_ = await self._database.write((exchanges, moment), (clearings, moment), (counts, moment), erase=True)
         return len(expired)
 
     async def _select(self, sql: str, **parameters: str | float) -> list[Exchange]:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bot.ask import Message, Resting, Unanswered
+from bot.ask import Message, Resting, Unanswered, Voice
 from bot.desk import Desk, DeskSettings
 from bot.exchange import Exchange, Reason, State
 from bot.memory_store import MemoryStore
 from bot.store import StoreUnavailable
+from bot.thinking import Thinker, ThinkingSettings
 from bot.tickets import Ticket
 
 SOON = 5.0  # seconds; no test takes them, a broken one ends by them
@@ -165,11 +166,16 @@ def store() -> FaultyStore:
 
 
 def desk_over(store: MemoryStore, model: Model, time: Time, **settings: Any) -> Desk:
+    thinking = ThinkingSettings(answer_seconds=settings.pop("answer_seconds", 300.0))
     return Desk(
         store,
-        model,
+        Thinker(
+            model,
+            voice_of=lambda account, persona: Voice(f"model of {account}", "Be brief."),
+            clock=time.clock,
+            settings=thinking,
+        ),
         settings=DeskSettings(**{"grace_seconds": 0.0, **settings}),
-        model_of=lambda account: (f"model of {account}", "Be brief."),
         clock=time.clock,
         sleep=time.sleep,
     )

@@ -15,10 +15,12 @@ MOVES = {
     (State.QUEUED, Event.START): State.THINKING,
     (State.QUEUED, Event.FAIL): State.FAILED,
     (State.QUEUED, Event.REST): State.QUEUED,
+    (State.THINKING, Event.SHOW): State.THINKING,
     (State.THINKING, Event.ANSWER): State.ANSWERED,
     (State.THINKING, Event.FAIL): State.FAILED,
     (State.THINKING, Event.REST): State.QUEUED,
     (State.THINKING, Event.DIE): State.QUEUED,
+    (State.ANSWERED, Event.SHOW): State.ANSWERED,
     (State.ANSWERED, Event.DELIVER): State.ANSWERED,
     (State.ANSWERED, Event.COLLECT): State.COLLECTED,
     (State.FAILED, Event.RETRY): State.QUEUED,
@@ -64,6 +66,16 @@ def test_asking_again_begins_with_a_clean_slate() -> None:
     )
 
     assert advance(told, Event.RETRY) == ASKED
+
+
+@pytest.mark.parametrize("event", [Event.FAIL, Event.REST, Event.DIE])
+def test_an_answer_that_is_begun_anew_is_owed_as_a_whole_whatever_was_shown_of_the_former(event: Event) -> None:
+    shown = replace(ASKED, state=State.THINKING, parts=("It is a",), next_page=1, collected_by="push-1", sent_pages=1)
+
+    after = advance(shown, event)
+
+    assert (after.parts, after.next_page, after.collected_by, after.sent_pages) == ((), 0, "", 0)
+    assert after.is_uncollected
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ async def memory(folder: Path) -> AsyncIterator[ExchangeStore]:
 @asynccontextmanager
 async def sqlite(folder: Path) -> AsyncIterator[ExchangeStore]:
     async with Database(folder / "posthouse.db") as database:
-        yield SqliteStore(database)
+        yield SqliteStore(database, b"secret")
 
 
 # name -> a factory that opens an empty store, in the folder where it needs one, and closes it

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.exchange import Event, Exchange, Reason, State, advance
+from bot.exchange import Event, Exchange, Kind, Reason, State, advance
 from bot.store import ExchangeStore
 
 UNFINISHED = (State.QUEUED, State.THINKING)
@@ -59,6 +59,12 @@ async def test_a_saved_exchange_comes_back_with_every_field(store: ExchangeStore
         next_page=3,
         collected_by="push-b",
         deaths=1,
+        kind=Kind.DRAWING,
+        photo="http://mmbiz.qpic.cn/1",
+        picture="picture-1",
+        media_id="media-1",
+        parts=("the beginning, \n\n", "“and more”"),
+        sent_pages=2,
     )
     await store.begin(exchange("a"))
 

@@ -24,7 +24,7 @@ from proxy.ledger import CellRecord, Health, KeyRecord
 from proxy.usage_ledger import Usage
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("serve", "demo", "check", "init", "token", "keys", "pending", "usage")
+COMMANDS = ("serve", "demo", "check", "init", "token", "keys", "pending", "usage", "ask", "export", "forget", "backup")
 OURS = ("OPENAI_", "POSTHOUSE_", "WECHAT_")
 
 
@@ -314,7 +314,7 @@ async def database(folder: Path) -> None:
     written("[operator]\npassword = { env = 'GONE' }")
     async with Database(folder / "posthouse.db") as opened:
         await SqliteLedger(opened).save(HEALTH)
-        await SqliteStore(opened).begin(QUESTION)
+        await SqliteStore(opened, b"secret").begin(QUESTION)
         await SqliteUsage(opened).add(USED)
 
 

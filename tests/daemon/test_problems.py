@@ -85,6 +85,15 @@ WRONG = [
         "[bot.cloudrun]\nenabled = true\n[bot]\nmodel = 'm'",
         "bot.cloudrun.secret: expected a secret, because anybody can forge these pushes without one",
     ),
+    (
+        '[bot.images]\nmodel = "painter"',
+        "server.public_url: expected the address that links to pictures begin with, got none",
+    ),
+    (
+        '[bot.personas]\n" a" = "x"',
+        'bot.personas." a": expected a name of 1 to 20 characters, no space around it',
+    ),
+    ("[bot.words]\nfile = 1", 'bot.words.file: expected the name of a file, or "", got 1'),
 ]
 
 
@@ -105,6 +114,7 @@ WRONG_ACCOUNTS = [
         f'token = "abc"\nencoding_aes_key = "{"a" * 43}"',
         "bot.accounts[0].app_id: expected a value, because encrypted pushes are checked against it, got none",
     ),
+    ('token = "abc"\napp_secret = "abc"', "bot.accounts[0].app_id: expected a value beside app_secret, got none"),
     ('token = "abc"\napp_id = "gh_1"', 'bot.accounts[0].app_id: expected an AppID such as "wx…", got "gh_1"'),
     (
         'token = "abc"\n[[bot.accounts]]\nid = "gh_2"\ntoken = "abc"',

@@ -1,10 +1,14 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from ipaddress import ip_address
 
 import pytest
+from aiohttp import ClientConnectorError, ClientError, ClientSession
 
-from daemon.session import Sessions, open_session, trouble_with
+from daemon.addresses import parsed
+from daemon.session import Sessions, is_public, open_public_session, open_session, trouble_with
 from proxy.key import Upstream
 
 
@@ -31,12 +35,16 @@ async def upstream(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
+Opened = Callable[[], ClientSession]
+every_session = pytest.mark.parametrize("opened", [open_session, partial(open_public_session, allow_loopback=True)])
 
-async def test_nothing_is_added_to_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+
+@every_session
+async def test_nothing_is_added_to_a_request(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     async with (
         upstream(OK) as (url, heads),
-        open_session() as session,
+        opened() as session,
         session.post(url, data=b"body", headers={"Authorization": "Bearer k"}) as answer,
     ):
         await answer.read()
@@ -44,9 +52,10 @@ async def test_nothing_is_added_to_a_request(monkeypatch: pytest.MonkeyPatch) ->
     assert names == {b"Host", b"Authorization", b"Content-Length"}
 
 
-async def test_a_cookie_set_with_one_key_is_not_sent_with_another() -> None:
+@every_session
+async def test_a_cookie_set_with_one_key_is_not_sent_with_another(opened: Opened) -> None:
     cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: __cf_bm=1; Path=/\r\nContent-Length: 0\r\n\r\n"
-    async with upstream(cookie, OK) as (url, heads), open_session() as session:
+    async with upstream(cookie, OK) as (url, heads), opened() as session:
         for key in ("a", "b"):
             async with session.get(url, headers={"Authorization": f"Bearer {key}"}) as answer:
                 await answer.read()
@@ -54,10 +63,11 @@ async def test_a_cookie_set_with_one_key_is_not_sent_with_another() -> None:
     assert not any(b"cookie" in head.lower() for head in heads)
 
 
-async def test_a_compressed_answer_stays_as_it_came() -> None:
+@every_session
+async def test_a_compressed_answer_stays_as_it_came(opened: Opened) -> None:
     packed = b"\x1f\x8b not really gzip"
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
-    async with upstream(head + packed) as (url, _), open_session() as session, session.get(url) as answer:
+    async with upstream(head + packed) as (url, _), opened() as session, session.get(url) as answer:
         assert (await answer.read(), answer.headers["Content-Encoding"]) == (packed, "gzip")
 
 
@@ -103,3 +113,52 @@ async def test_there_is_one_session_for_each_source_address_and_all_are_closed_a
 )
 def test_an_address_of_another_machine_is_trouble(address: str, trouble: bool) -> None:
     assert bool(trouble_with(address)) is trouble
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "101.226.0.1", "2606:4700:4700::1111", "240e::1", "::ffff:8.8.8.8", "64:ff9b::808:808"],
+)
+def test_what_somebody_on_the_internet_has_is_public(address: str) -> None:
+    assert is_public(parsed(address) or ip_address("::"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "192.168.1.1"),
+        *(
+            "100.64.0.1",
+            "169.254.169.254",
+            "192.0.2.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "239.255.255.250",
+            "255.255.255.255",
+        ),
+        *("::", "::1", "::127.0.0.1", "fe80::1", "fe80::1%2", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1"),
+        *("2001:db8::1", "2001:0:1::1", "2002:7f00:1::1", "2002:a00:1::1", "100::1", "4000::1"),
+        *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a00:1"),
+    ],
+)
+def test_what_is_ones_own_or_nobodys_is_not_public(address: str) -> None:
+    assert not is_public(parsed(address) or ip_address("8.8.8.8"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0x7f000001", "127.1"],
+)
+async def test_no_way_of_writing_an_inner_address_leads_to_it(name: str) -> None:
+    async with upstream(OK) as (url, heads), open_public_session() as session:
+        with pytest.raises(ClientError):
+            await session.get(url.replace("127.0.0.1", name))
+    assert heads == []
+
+
+@pytest.mark.parametrize("name", ["10.255.255.1", "0.0.0.0", "169.254.169.254", "[fe80::1]", "[64:ff9b::7f00:1]"])
+async def test_to_allow_this_machine_allows_nothing_else(name: str) -> None:
+    async with open_public_session(allow_loopback=True) as session:
+        with pytest.raises(ClientConnectorError) as caught:
+            await session.get(f"http://{name}:9/")
+    assert isinstance(caught.value.os_error, PermissionError)

@@ -65,6 +65,31 @@ def test_the_inside_of_a_parameter_is_refused_with_all_of_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        an_error(code=None, param="stop", message="Unsupported parameter: 'stop' is not supported with this model."),
+        an_error(code=None, param="stop", message="Unknown parameter: 'stop'."),
+        an_error(code=None, param=None, message="Unrecognized request argument supplied: stop"),
+        an_error(message="Unrecognized request arguments supplied: stop, seed"),
+    ],
+)
+def test_a_refusal_without_a_code_is_known_by_how_it_begins(error: bytes) -> None:
+    draft = Draft({**NEEDED, "stop": "x"}, Unsupported())
+    assert draft.revise(400, error)
+    assert fields(draft) == {}
+
+
+def test_another_kind_of_question_can_do_without_other_parameters() -> None:
+    unsupported = Unsupported()
+    draft = Draft({**NEEDED, "size": "1x1", "stop": "x"}, unsupported, dispensable=("size",))
+    assert not draft.revise(400, refusing("stop"))
+    assert draft.revise(400, refusing("size"))
+    assert fields(draft) == {"stop": "x"}
+    assert fields(Draft({**NEEDED, "size": "1x1"}, unsupported)) == {"size": "1x1"}
+    assert fields(Draft({**NEEDED, "size": "1x1"}, unsupported, dispensable=("size",))) == {}
+
+
+@pytest.mark.parametrize(
     ("status", "body"),
     [
         *((400, refusing(name)) for name in NEEDED),
@@ -74,6 +99,10 @@ def test_the_inside_of_a_parameter_is_refused_with_all_of_it() -> None:
         (400, an_error(code="unsupported_value", param=None)),
         (400, an_error(code="context_length_exceeded", param="max_tokens")),
         (400, an_error(code=None, param="max_tokens")),
+        (400, an_error(code=None, message="You wrote: Unsupported parameter: 'max_tokens'")),
+        (400, an_error(code=None, message="Unsupported parameter: 'messages'")),
+        (400, an_error(code=None, message=["Unsupported parameter: 'max_tokens'"])),
+        (400, an_error(code=["unsupported_parameter"], param="max_tokens")),
         (404, refusing("max_tokens")),
         (422, refusing("max_tokens")),
         (400, b"<html>"),

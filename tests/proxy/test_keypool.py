@@ -243,3 +243,34 @@ def test_an_upstream_that_is_not_open_in_a_region_rests_with_all_its_keys_and_no
     assert pool.lease(WANT).key.name == "b"
     clock.let_pass(600)
     assert pool.lease(WANT).key.name == "a2"
+
+
+# --- the operator
+
+
+def test_a_disabled_key_serves_nobody_until_it_is_enabled_again(clock: Clock) -> None:
+    pool = a_pool("a", "b", clock=clock)
+
+    assert pool.switch("a", is_on=False)
+    assert [tell(pool, clock, OK).key.name for _ in range(3)] == ["b", "b", "b"]
+    assert pool.switch("b", is_on=False)
+    assert none_for(pool)[1] is None
+    assert pool.switch("a", is_on=True)
+
+    assert tell(pool, clock, OK).key.name == "a"
+    assert states(pool) == ["ready", "disabled"]
+
+
+def test_what_a_disabled_key_was_still_asked_changes_nothing_about_it(clock: Clock) -> None:
+    pool = a_pool("a", clock=clock)
+    lease = pool.lease(WANT)
+    pool.switch("a", is_on=False)
+
+    pool.settle(lease, OK)
+    pool.release(lease)
+
+    assert states(pool) == ["disabled"]
+
+
+def test_a_key_that_is_not_there_cannot_be_switched(clock: Clock) -> None:
+    assert not a_pool("a", clock=clock).switch("c", is_on=False)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.verdict import Answer, Rule, Verdict, judge, judge_event
+from proxy.verdict import Answer, Rule, Verdict, code_of, judge, judge_event
 from tests.proxy.conftest import an_error
 
 RATE_TEXT = (
@@ -291,3 +291,22 @@ def test_whatever_comes_is_judged_and_never_raises(body: bytes, status: int) -> 
 
 def test_an_answer_shows_nothing_of_its_body() -> None:
     assert repr(Answer(401, {"a": "b"}, b"secret")) == "<Answer 401>"
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"error": {"code": "Content_Filter"}}, "content_filter"),
+        ({"error": {"code": None, "type": "server_error"}}, ""),
+        ({"error": {"code": "sk-abc"}}, ""),
+        ({"error": {"code": "two words"}}, ""),
+        ({"error": {"code": 1301}}, ""),
+        ({"error": "content_filter"}, ""),
+        ({"type": "error", "code": "server_error"}, "server_error"),
+        ({"type": "response.failed", "response": {"error": {"code": "invalid_prompt"}}}, "invalid_prompt"),
+        ({"type": "response.failed", "response": None}, ""),
+        ([], ""),
+    ],
+)
+def test_a_code_is_told_on_only_where_it_is_a_plain_word(payload: Any, code: str) -> None:
+    assert code_of(json.dumps(payload).encode()) == code

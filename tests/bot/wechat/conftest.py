@@ -10,11 +10,15 @@ from itertools import count
 
 import pytest
 
-from bot.ask import Message
+from bot.ask import Message, Voice
 from bot.desk import Desk, DeskSettings
 from bot.memory_store import MemoryStore
 from bot.texts import Texts
+from bot.thinking import Thinker
+from bot.wechat.counter import Counter
+from bot.wechat.courier import Courier
 from bot.wechat.hold import Timing
+from bot.wechat.intent import Rules
 from bot.wechat.passive import Style
 from bot.wechat.push import Push
 from bot.wechat.visits import Visits
@@ -27,13 +31,18 @@ class Model:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.prompts: list[str] = []
         self._answers: defaultdict[str, asyncio.Future[str]] = defaultdict(asyncio.Future)
+        self.begins: dict[str, str] = {}  # question -> what of its answer is there at once
 
     async def __call__(self, messages: Sequence[Message], *, model: str) -> AsyncIterator[str]:
         question = messages[-1].content
         self.asked.append(question)
+        self.prompts += [message.content for message in messages if message.role == "system"]
         answer = self._answers[question]
         try:
+            if question in self.begins:
+                yield self.begins[question]
             yield await asyncio.shield(answer)
         finally:
             if answer.done():
@@ -55,6 +64,10 @@ class Bot:
         self.store = MemoryStore()
         self.model = Model()
         self.now = 1_700_000_000.0
+        self.rules: dict[str, object] = {}
+        self.texts = Texts("zh")
+        self.post = None  # WeChat's server API, for an account with customer service
+        self.sleeps = False  # whether the courier's pauses pass at once
         self._ids = count(1)
         self._push_ids = count(1)
         self._open = AsyncExitStack()
@@ -69,19 +82,29 @@ class Bot:
         self.desk = await self._open.enter_async_context(
             Desk(
                 self.store,
-                self.model,
+                Thinker(self.model, voice_of=lambda account, persona: Voice("m", persona), clock=self.clock),
                 settings=DeskSettings(grace_seconds=0.0),
-                model_of=lambda account: ("m", ""),
                 clock=self.clock,
                 sleep=self._sleep,
+                on_settled=lambda exchange: self.courier and self.courier.settled(exchange),
             )
         )
+        rules = Rules(self.texts, **self.rules)
+        style = Style(rules.texts, label="")
+        self.courier = None
+        if self.post is not None:
+            where = (self.account, self.post, self.desk, self.store, style)
+            self.courier = Courier(*where, clock=self.clock, sleep=self.sleep)
+            self._open.push_async_callback(self.courier.close)
         self.visits = Visits(
             self.desk,
-            Style(Texts("zh"), label=""),
+            style,
+            rules,
+            Counter(self.store, self.desk, rules, clock=self.clock, day_start=lambda now: now - now % 86_400),
             clock=self.clock,
             new_id=lambda: f"x{next(self._ids)}",
             timing=Timing(**{**held, **timing}),
+            courier=self.courier,
         )
         self._open.push_async_callback(self.visits.close)
         return self.visits
@@ -91,6 +114,9 @@ class Bot:
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.Event().wait()  # a rest lasts for the whole test
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0) if self.sleeps else await self._sleep(seconds)
 
     def text(self, text: str, openid: str = "o1", **facts: object) -> Push:
         return Push(self.account, openid, f"p{next(self._push_ids)}", "text", text, **facts)

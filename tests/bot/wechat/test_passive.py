@@ -1,4 +1,4 @@
-"""What a push asks for, and the words that answer it."""
+"""The words that answer a push."""
 
 from __future__ import annotations
 
@@ -6,25 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exchange import Exchange, Reason, State
+from bot.exchange import Exchange, Kind, Reason, State
 from bot.texts import Texts
 from bot.wechat.pages import LIMIT_BYTES
-from bot.wechat.passive import (
-    UNREADABLE,
-    Ask,
-    Box,
-    Clear,
-    Collect,
-    Forget,
-    Nothing,
-    Page,
-    Retry,
-    Say,
-    Style,
-    intent,
-    words,
-)
-from bot.wechat.push import Push
+from bot.wechat.passive import Page, Style, pushed, words
 
 TEXTS = Texts("zh")
 STYLE = Style(TEXTS)
@@ -36,14 +21,6 @@ def exchange(name: str = "x1", state: State = State.THINKING, **facts) -> Exchan
     return Exchange(name, "gh_1", "o1", f"push-{name}", state=state, **{**given, **facts})
 
 
-def push(kind: str = "text", text: str = "", **facts) -> Push:
-    return Push("gh_1", "o1", "p9", kind, text, **facts)
-
-
-def wants(pushed: Push, box: Box | None = None):
-    return intent(pushed, box or Box(), TEXTS, queued_questions=3)
-
-
 THINKING = exchange("thinking")
 QUEUED = exchange("queued", State.QUEUED)
 ANSWERED = exchange("answered", State.ANSWERED)
@@ -52,114 +29,10 @@ NEW_FAILURE = exchange("new-failure", State.FAILED, reason=Reason.TIMEOUT)
 TOLD_FAILURE = exchange("told-failure", State.FAILED, reason=Reason.TIMEOUT, collected_by="p1")
 
 
-@pytest.mark.parametrize("waiting", [THINKING, QUEUED, ANSWERED, NEW_FAILURE], ids=lambda e: e.id)
-def test_a_tap_collects_the_exchange_it_names_not_the_oldest(waiting):
-    box = Box(tapped=waiting, waiting=[exchange("older"), waiting])
-    assert wants(push(text="继续", tapped_id=waiting.id), box) == Collect(waiting)
-
-
-def test_a_tap_on_a_failure_that_was_told_asks_again():
-    assert wants(push(text="继续", tapped_id="x"), Box(tapped=TOLD_FAILURE)) == Retry(TOLD_FAILURE)
-
-
-def test_a_tap_on_what_was_collected_shows_it_again():
-    assert wants(push(text="继续", tapped_id="x"), Box(tapped=COLLECTED)) == Collect(COLLECTED)
-
-
-def test_a_tap_that_names_nothing_is_as_good_as_the_typed_word():
-    assert wants(push(text="继续", tapped_id="gone"), Box(waiting=[ANSWERED])) == Collect(ANSWERED)
-
-
-@pytest.mark.parametrize("text", ["继续", "1", "?", "？"])
-def test_the_collecting_words_collect_the_oldest_one_waiting(text):
-    assert wants(push(text=text), Box(waiting=[THINKING, ANSWERED])) == Collect(THINKING)
-
-
-@pytest.mark.parametrize("text", ["1", "?", "？"])
-def test_the_collecting_signs_are_questions_when_nothing_waits(text):
-    assert wants(push(text=text), Box(last=COLLECTED)) == Ask(text)
-
-
-def test_more_repeats_the_last_page_when_nothing_waits():
-    assert wants(push(text="继续"), Box(last=COLLECTED)) == Collect(COLLECTED)
-
-
-def test_more_says_that_nothing_waits_when_there_is_nothing_to_repeat_either():
-    assert wants(push(text="继续")) == Say("nothing_waiting")
-
-
-def test_the_same_text_again_collects_its_own_exchange_and_not_the_oldest():
-    assert wants(push(text="question answered"), Box(waiting=[THINKING, ANSWERED])) == Collect(ANSWERED)
-
-
-def test_the_same_text_in_another_case_is_another_question():
-    assert wants(push(text="QUESTION answered"), Box(waiting=[ANSWERED])) == Ask("QUESTION answered")
-
-
-def test_the_same_text_as_a_collected_exchange_is_asked_anew():
-    assert wants(push(text=COLLECTED.question), Box(last=COLLECTED)) == Ask(COLLECTED.question)
-
-
-@pytest.mark.parametrize("unfinished", [0, 1, 3])
-def test_a_new_question_is_taken_while_another_runs_and_few_wait(unfinished):
-    running = [exchange(f"x{n}", State.QUEUED if n else State.THINKING) for n in range(unfinished)]
-    assert wants(push(text="新的问题"), Box(waiting=[*running, ANSWERED, NEW_FAILURE])) == Ask("新的问题")
-
-
-def test_one_question_too_many_is_refused_in_words_with_a_tap_for_the_oldest():
-    waiting = [exchange("x0"), *(exchange(f"x{n}", State.QUEUED) for n in range(1, 4))]
-    said = wants(push(text="新的问题"), Box(waiting=waiting))
-    assert said == Say("too_many", {"waiting": 4, "link": "weixin://bizmsgmenu?msgmenucontent=继续&msgmenuid=x0"})
-
-
-def test_a_push_seen_before_stands_by_its_exchange_though_its_text_reads_otherwise_now():
-    box = Box(known=COLLECTED, waiting=[ANSWERED])
-    assert wants(push(text="继续"), box) == Collect(COLLECTED)
-
-
-@pytest.mark.parametrize(
-    ("pushed", "expected"),
-    [
-        (push(text="获取id"), Say("your_id", {"openid": "o1"})),
-        (push(text=" 获取ID\n"), Say("your_id", {"openid": "o1"})),
-        (push(text="清空 "), Clear()),
-        (push(text=UNREADABLE), Say("other")),
-        (push(text=""), Say("other")),
-        (push("voice"), Say("voice")),
-        (push("voice", fields={"Recognition": "  "}), Say("voice")),
-        (push("voice", fields={"Recognition": "今天几号"}), Ask("今天几号")),
-        (push("image"), Say("image")),
-        (push("location"), Say("location")),
-        (push("link"), Say("link")),
-        (push("video"), Say("video")),
-        (push("shortvideo"), Say("video")),
-        (push("miniprogrampage"), Say("other")),
-        (push("hologram"), Nothing()),
-        (push(""), Nothing()),
-        (push("event", event="subscribe"), Say("welcome", {"help": "帮助"})),
-        (push("event", event="unsubscribe"), Forget()),
-        (push("event", event="location"), Nothing()),
-        (push("event", event="click", event_key="继续"), Nothing()),
-        (push("event", event="never_heard_of"), Nothing()),
-    ],
-    ids=lambda value: value.kind + value.event if isinstance(value, Push) else "",
-)
-def test_each_kind_of_push_has_its_answer_whatever_waits(pushed, expected):
-    assert wants(pushed) == expected
-    assert wants(pushed, Box(waiting=[ANSWERED])) == expected
-
-
-def test_the_help_names_the_words_that_are_understood():
-    texts = Texts("zh", {"word_clear": "Reset"})
-    said = intent(push(text="帮助"), Box(), texts, queued_questions=3)
-    assert isinstance(said, Say)
-    assert "「Reset」" in texts.say(said.name, **said.facts)
-    assert intent(push(text="reset"), Box(), texts, queued_questions=3) == Clear()
-    assert intent(push(text="清空"), Box(), texts, queued_questions=3) == Ask("清空")
-
-
-def page(of: Exchange, style: Style = BARE, *, waiting=(), is_up=True, now=120.0, push_id="p9") -> Page | None:
-    return words(of, style, push_id=push_id, waiting=waiting, is_up=is_up, now=now)
+def page(
+    of: Exchange, style: Style = BARE, *, waiting=(), is_up=True, now=120.0, push_id="p9", so_far=""
+) -> Page | None:
+    return words(of, style, push_id=push_id, waiting=waiting, is_up=is_up, now=now, so_far=so_far)
 
 
 def said(of: Exchange, style: Style = BARE, **facts) -> str:
@@ -296,3 +169,107 @@ def test_a_page_as_full_as_it_may_be_has_room_for_the_line_about_others(length):
 def test_a_style_that_leaves_the_answer_less_than_half_a_page_is_refused():
     with pytest.raises(ValueError, match="of a page's 2040"):
         Style(TEXTS, label="标" * 400)
+
+
+STORY = "从前有一个驿站，骑手到站换马，信件留站待取，这样过了许多年。后来修了铁路，马就没有人骑了。" * 20
+NEXT_PART = '<a href="weixin://bizmsgmenu?msgmenucontent=继续&msgmenuid=thinking">还在写，点这里看后面的</a>'
+
+
+def test_when_time_is_up_what_is_already_written_is_shown_up_to_the_end_of_a_sentence_with_a_tap_for_the_rest():
+    shown = page(THINKING, STYLE, so_far=STORY[:40])
+
+    assert shown is not None
+    assert shown.words == f"{STORY[:30]}\n\n（内容由AI生成）\n\n{NEXT_PART}"
+    assert (shown.claims, shown.index, shown.is_last, shown.part) == (THINKING, 0, False, STORY[:30])
+
+
+def test_too_little_is_not_shown():
+    assert said(THINKING, so_far="从前有一个驿站。后来").startswith("还在想")
+
+
+def test_a_second_tap_shows_what_was_written_since():
+    begun = exchange("thinking", parts=(STORY[:30],), next_page=1, collected_by="p1")
+
+    shown = page(begun, so_far=STORY[:200])
+
+    assert shown is not None
+    assert (shown.index, STORY[:30] + shown.part) == (1, STORY[: len(STORY[:30] + shown.part)])
+    assert len(shown.part) > 100
+
+
+def test_the_push_that_got_a_part_gets_it_again_while_the_rest_is_being_written():
+    begun = exchange("thinking", parts=(STORY[:30],), next_page=1, collected_by="p9")
+
+    assert page(begun, so_far=STORY[:400], push_id="p9") == Page(f"{STORY[:30]}\n\n{NEXT_PART}")
+
+
+def test_the_whole_answer_goes_on_where_the_part_ended_and_loses_nothing():
+    whole = exchange("thinking", State.ANSWERED, answer=STORY, parts=(STORY[:30],), next_page=1, collected_by="p1")
+
+    pages = []
+    while (shown := page(whole, STYLE, push_id=f"p{whole.next_page + 2}")) is not None and shown.claims:
+        pages.append(shown.words.split("\n\n")[0])
+        whole = exchange(
+            "thinking", State.ANSWERED, answer=STORY, parts=whole.parts, next_page=shown.index + 1, collected_by="p1"
+        )
+
+    assert "".join([STORY[:30], *pages]) == STORY
+
+
+def test_a_part_that_was_all_is_followed_by_the_word_that_it_was():
+    whole = exchange("thinking", State.ANSWERED, answer=STORY[:30], parts=(STORY[:30],), next_page=1, collected_by="p1")
+
+    assert said(whole, STYLE) == "（以上就是全部回答）\n\n（内容由AI生成）"
+
+
+def test_the_same_push_gets_its_part_again_when_the_whole_is_there():
+    whole = exchange("thinking", State.ANSWERED, answer=STORY, parts=(STORY[:30],), next_page=1, collected_by="p9")
+
+    assert page(whole, push_id="p9") == Page(f"{STORY[:30]}\n\n{NEXT_PART}", index=0, is_last=False)
+
+
+@given(st.integers(0, len(STORY)), st.booleans())
+def test_no_part_is_longer_than_wechat_shows(length, has_waited):
+    asked_at = 90.0 if has_waited else 100.0
+    shown = page(exchange("x" * 36, asked_at=asked_at), Style(TEXTS, prefix="[GPT]: "), so_far=STORY[:length])
+
+    assert shown is not None
+    assert len(shown.words.encode()) <= LIMIT_BYTES
+
+
+def drawn(**facts) -> Exchange:
+    return exchange("x1", State.ANSWERED, answer="", kind=Kind.DRAWING, picture="pic1", **facts)
+
+
+GALLERY = Style(TEXTS, picture_link=lambda exchange: f"https://bot.example/media/{exchange.picture}?a=1&b=2")
+
+
+def test_a_picture_that_wechat_has_is_sent_as_one():
+    shown = page(drawn(media_id="m1"), GALLERY, waiting=[ANSWERED])
+
+    assert shown is not None
+    assert (shown.media_id, shown.index, shown.is_last) == ("m1", 0, True)
+    assert shown.claims == drawn(media_id="m1")
+
+
+def test_a_picture_that_wechat_does_not_take_is_a_link_that_says_how_long_it_works():
+    shown = page(drawn(), GALLERY)
+
+    assert shown == Page(
+        '画好了，72 小时内有效：<a href="https://bot.example/media/pic1?a=1&b=2">点这里看图</a>\n\n（内容由AI生成）',
+        claims=drawn(),
+    )
+
+
+def test_while_a_picture_is_drawn_the_subscriber_hears_that_it_is():
+    assert said(exchange("x1", kind=Kind.DRAWING), now=109.0).startswith("正在画，已经 9 秒了。")
+
+
+def test_what_is_sent_unasked_goes_on_by_itself_and_only_the_last_bears_a_link_to_the_rest():
+    of = answered("一句话。" * 600)
+    pages = [pushed(of, STYLE, is_last_push=False, now=120.0), pushed(of, STYLE, is_last_push=True, now=120.0)]
+
+    assert "点这里看下一页" not in pages[0].words
+    assert pages[1].words.startswith(pages[0].words)
+    assert pages[1].words.endswith("未完，点这里看下一页</a>")
+    assert pushed(NEW_FAILURE, STYLE, is_last_push=False, now=120.0).claims == NEW_FAILURE

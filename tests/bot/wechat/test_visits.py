@@ -10,6 +10,7 @@ from bot.ask import Resting, Unanswered
 from bot.exchange import Reason
 from bot.memory_store import MemoryStore
 from bot.store import StoreUnavailable
+from bot.subscriber import Share
 from bot.wechat.hold import Budget
 from bot.wechat.push import Push
 
@@ -93,6 +94,62 @@ async def test_two_deliveries_are_left_and_the_third_says_how_long_it_took_with_
     bot.now += 5
     assert await bot.tell(push) == "还在想，已经 10 秒了。" + TAP.format("x1")
     assert bot.model.asked == ["你好"]
+
+
+STORY = "从前有一个驿站，骑手到站换马，信件留站待取，这样过了许多年。" * 3
+
+
+async def test_at_the_third_delivery_what_is_already_written_is_shown_and_a_tap_gets_the_rest(bot):
+    await bot.start(**IMPATIENT)
+    bot.model.begins["故事"] = STORY
+    push = bot.text("故事")
+    assert await bot.tell(push) is None
+    assert await bot.tell(push) is None
+
+    part = await bot.tell(push)
+    bot.model.answers("故事", "后来修了铁路。")
+    await bot.settled()
+    rest = await bot.tell(bot.text("继续", tapped_id="x1"))
+
+    assert (
+        part == f'{STORY}\n\n<a href="weixin://bizmsgmenu?msgmenucontent=继续&msgmenuid=x1">还在写，点这里看后面的</a>'
+    )
+    assert rest == "后来修了铁路。"
+    assert await bot.states() == ["collected"]
+
+
+async def test_a_part_that_was_not_written_is_shown_again(bot):
+    await bot.start(**IMPATIENT, hold="one")
+    bot.model.begins["故事"] = STORY
+    lost = await bot.visits.deliver(bot.text("故事"))
+
+    again = await bot.tell(bot.text("继续", tapped_id="x1"))
+
+    assert lost.part == STORY
+    assert again == lost.words
+
+
+async def test_a_part_is_kept_when_the_whole_came_before_it_was_written(bot):
+    await bot.start(**IMPATIENT, hold="one")
+    bot.model.begins["故事"] = STORY
+    push = bot.text("故事")
+    part = await bot.visits.deliver(push)
+    bot.model.answers("故事", "后来修了铁路。")
+    await bot.settled()
+    bot.visits.written(push, part)
+    await bot.settled()
+
+    assert await bot.tell(bot.text("继续")) == "后来修了铁路。"
+
+
+async def test_a_failure_after_a_part_is_told(bot):
+    await bot.start(**IMPATIENT, hold="one")
+    bot.model.begins["故事"] = STORY
+    await bot.tell(bot.text("故事"))
+    bot.model.answers("故事", Unanswered(Reason.TRUNCATED))
+    await bot.settled()
+
+    assert "断了" in await bot.tell(bot.text("继续"))
 
 
 async def test_an_answer_that_comes_during_the_second_delivery_is_given_to_it(bot):
@@ -408,3 +465,59 @@ async def test_closing_ends_every_visit_and_loses_no_question(bot):
     await visits.close()
     assert await held is None
     assert await bot.store.count_pending() == 1
+
+
+async def test_a_blocked_subscriber_gets_success_and_asks_no_model(bot):
+    await bot.start()
+    await bot.store.block(bot.account, "o1", is_blocked=True)
+
+    assert await bot.tell(bot.text("问题")) == ""
+    assert bot.model.asked == []
+
+
+async def test_a_share_is_counted_over_restarts_and_leaving(bot):
+    bot.rules = {"share": Share(questions_per_day=1)}
+    await bot.start()
+    bot.model.answers("一", "答")
+    assert await bot.tell(bot.text("一")) == "答"
+    assert "明天再来" in await bot.tell(bot.text("二"))
+
+    await bot.tell(Push(bot.account, "o1", "left", "event", event="unsubscribe"))
+    await bot.start()
+    assert "明天再来" in await bot.tell(bot.text("三"))
+
+    bot.now += 86_400
+    bot.model.answers("四", "答")
+    assert await bot.tell(bot.text("四")) == "答"
+
+
+async def test_a_chosen_persona_answers_from_the_next_question_on_and_is_gone_with_its_subscriber(bot):
+    bot.rules = {"personas": ("老师",)}
+    await bot.start()
+    bot.model.answers("一", "答")
+
+    assert await bot.tell(bot.text("角色 老师")) == "好的，从现在起由「老师」回答。"
+    await bot.tell(bot.text("一"))
+    assert bot.model.prompts == ["老师"]
+    assert "现在的角色：老师" in await bot.tell(bot.text("状态"))
+
+    await bot.tell(Push(bot.account, "o1", "left", "event", event="unsubscribe"))
+    assert "现在的角色：默认" in await bot.tell(bot.text("状态"))
+
+
+async def test_a_status_says_what_waits(bot):
+    await bot.start(hold="one", **IMPATIENT)
+    await bot.tell(bot.text("一"))
+    await bot.tell(bot.text("二"))
+    bot.model.answers("一", "答")
+    await bot.settled()
+
+    assert await bot.tell(bot.text("状态")) == "在回答的问题：1\n可以取的回答：1\n今天问过：2\n现在的角色：默认"
+
+
+async def test_a_tap_on_the_menu_asks_what_it_stands_for(bot):
+    bot.rules = {"menu": {"news": "今天有什么新闻？"}}
+    await bot.start()
+    bot.model.answers("今天有什么新闻？", "没有新闻。")
+
+    assert await bot.tell(Push(bot.account, "o1", "e1", "event", event="click", event_key="news")) == "没有新闻。"

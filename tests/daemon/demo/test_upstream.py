@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
+import struct
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +21,7 @@ from daemon.demo.refusals import (
     Deactivated,
     Limited,
     ModelMissing,
+    Moderated,
     NoQuota,
     Overloaded,
     RegionBlocked,
@@ -29,6 +33,7 @@ from daemon.demo.refusals import (
 )
 from daemon.demo.steps import (
     Answer,
+    AsUrl,
     Comments,
     CutStream,
     EncodedGzip,
@@ -111,6 +116,111 @@ async def test_a_response_comes_whole_and_as_events(client: openai.AsyncOpenAI) 
     assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == whole.output_text
 
 
+SHOWN = "data:image/png;base64," + base64.b64encode(b"picture").decode()
+
+
+async def test_pictures_that_come_along_are_counted_with_their_bytes_in_chat_and_in_a_response(
+    client: openai.AsyncOpenAI,
+) -> None:
+    seen = "你问的是「这是什么？」。这次对话一共有 2 条消息。随信有 2 张图片，共 7 字节。"
+    parts: Any = [
+        {"type": "text", "text": "这是什么？"},
+        {"type": "image_url", "image_url": {"url": SHOWN}},
+        {"type": "image_url", "image_url": {"url": "https://elsewhere.test/a.png"}},
+    ]
+    talk: Any = [HELLO[0], {"role": "user", "content": parts}]
+    answer = await client.chat.completions.create(model="gpt-5.2", messages=talk)
+    assert answer.choices[0].message.content == seen
+    items: Any = [{"type": "input_text", "text": "这是什么？"}]
+    items += [{"type": "input_image", "image_url": part["image_url"]["url"], "detail": "auto"} for part in parts[1:]]
+    response = await client.responses.create(
+        model="gpt-5.2", instructions="be kind", input=[{"role": "user", "content": items}]
+    )
+    assert response.output_text == seen
+
+
+def pixels(png: bytes) -> tuple[int, int]:
+    """Width and height of a picture whose every checksum is right and whose every row is there."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, place = {}, 8
+    while place < len(png):
+        (size,), name = struct.unpack_from(">I", png, place), png[place + 4 : place + 8]
+        chunks[name] = png[place + 8 : place + 8 + size]
+        assert struct.unpack_from(">I", png, place + 8 + size) == (zlib.crc32(name + chunks[name]),)
+        place += size + 12
+    width, height = struct.unpack(">II", chunks[b"IHDR"][:8])
+    assert len(zlib.decompress(chunks[b"IDAT"])) == height * (1 + -(-width // 8))
+    return width, height
+
+
+async def test_a_picture_is_drawn_in_the_size_that_was_asked_for_and_another_one_for_every_prompt(
+    client: openai.AsyncOpenAI,
+) -> None:
+    drawn = {}
+    for prompt in ("驿站", "马"):
+        for size in ("1024x1024", "301x200", "auto"):
+            answer = await client.images.generate(model="gpt-image-2", prompt=prompt, size=size)
+            assert answer.data is not None
+            drawn[prompt, size] = base64.b64decode(answer.data[0].b64_json or "")
+    assert [pixels(drawn["马", size]) for size in ("1024x1024", "301x200", "auto")] == [
+        (1024, 1024),
+        (301, 200),
+        (1024, 1024),
+    ]
+    assert len(set(drawn.values())) == 4
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
+
+
+@pytest.mark.parametrize(
+    ("step", "form"),
+    [(Answer(), None), (Answer(), "url"), (AsUrl(), "b64_json")],
+    ids=["by itself", "asked", "unasked"],
+)
+async def test_an_older_model_gives_a_url_that_anybody_can_fetch(
+    client: openai.AsyncOpenAI, upstream: ScriptedUpstream, step: Step, form: Any
+) -> None:
+    upstream.script[KEY] = [step]
+    more = {"response_format": form} if form else {}
+    answer = await client.images.generate(model="dall-e-3", prompt="驿站", size="512x512", **more)
+    assert answer.data is not None
+    (picture,) = answer.data
+    assert (picture.b64_json, picture.revised_prompt) == (None, "驿站, in fine detail")
+    async with aiohttp.ClientSession() as session, session.get(picture.url or "") as fetched:
+        assert fetched.content_type == "image/png"
+        assert pixels(await fetched.read()) == (512, 512)
+
+
+async def test_an_older_model_gives_bytes_where_they_are_asked_for(client: openai.AsyncOpenAI) -> None:
+    answer = await client.images.generate(
+        model="dall-e-2", prompt="马", size="256x256", response_format="b64_json", n=2
+    )
+    assert answer.data is not None
+    assert [pixels(base64.b64decode(picture.b64_json or "")) for picture in answer.data] == [(256, 256)] * 2
+
+
+async def test_gpt_image_refuses_to_be_told_the_form(client: openai.AsyncOpenAI, upstream: ScriptedUpstream) -> None:
+    with pytest.raises(openai.BadRequestError, match="Unknown parameter: 'response_format'") as caught:
+        await client.images.generate(model="gpt-image-2", prompt="马", response_format="b64_json")
+    assert (caught.value.code, caught.value.param) == ("unknown_parameter", "response_format")
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "param"),
+    [
+        ({"max_tokens": 5}, "unsupported_parameter", "max_tokens"),
+        ({"temperature": 0.2}, None, "temperature"),
+        ({"stream_options": {"include_usage": True}}, "unknown_parameter", "stream_options.include_usage"),
+    ],
+)
+async def test_a_response_refuses_what_chat_takes(
+    client: openai.AsyncOpenAI, more: dict[str, Any], code: str | None, param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.responses.create(model="gpt-5.2", input="hi", extra_body=more)
+    assert (caught.value.code, caught.value.param) == (code, param)
+
+
 @pytest.mark.parametrize(
     ("more", "code", "param"),
     [
@@ -141,6 +251,8 @@ async def test_todays_models_refuse_parameters_of_yesterday(
         (AddressBlocked(), openai.AuthenticationError, "ip_not_authorized"),
         (RegionBlocked(), openai.PermissionDeniedError, "unsupported_country_region_territory"),
         (ModelMissing(), openai.NotFoundError, "model_not_found"),
+        (Moderated(), openai.BadRequestError, "moderation_blocked"),
+        (Moderated("content_policy_violation"), openai.BadRequestError, "content_policy_violation"),
         (Overloaded(), openai.InternalServerError, "server_is_overloaded"),
         (ServerError(), openai.InternalServerError, None),
         (html_error(502), openai.InternalServerError, None),

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from bot.wechat.view import Attempt
+from bot.wechat.view import Attempt, ServiceView, Standing
 from daemon.operator.wechat import ATTEMPTS_SHOWN, account_card, accounts_json
 from daemon.operator.words import WORDS, Language
 from tests.daemon.operator.house import an_account
@@ -51,5 +52,23 @@ def test_the_json_has_names_and_numbers_instead_of_sentences() -> None:
         "unanswered": 1,
         "budget_left": 19,
         "budget": 20,
+        "customer_service": None,
         "attempts": [{"age_seconds": 60, "kind": "push", "outcome": "signature"}],
+    }
+
+
+@pytest.mark.parametrize("standing", Standing)
+def test_an_account_with_customer_service_says_whether_it_may_send_and_what_is_wrong(standing: Standing) -> None:
+    view = replace(an_account(), service=ServiceView(standing, 7, 2, "Add the address."))
+
+    cards = [account_card(view, NOW, WORDS[language]) for language in ("zh", "en")]
+
+    assert cards[0].service.startswith("客服消息：")
+    assert cards[1].service.startswith("Customer-service messages: ")
+    [account] = json.loads(json.dumps(accounts_json(cards[:1])))
+    assert account["customer_service"] == {
+        "standing": standing,
+        "brought": 7,
+        "kept": 2,
+        "trouble": "Add the address.",
     }

@@ -30,7 +30,7 @@ async def ask(store, who):
 
 async def main():
     async with Database(Path(sys.argv[1])) as database:
-        store = SqliteStore(database)
+        store = SqliteStore(database, b"secret")
         await asyncio.gather(*(ask(store, who) for who in range(8)))
 
 asyncio.run(main())
@@ -50,6 +50,6 @@ async def test_every_acknowledged_question_survives_kill_9(tmp_path: Path, ackno
     await child.wait()
 
     async with Database(path) as database:
-        kept = {row.id for row in await SqliteStore(database).unfinished()}
+        kept = {row.id for row in await SqliteStore(database, b"secret").unfinished()}
 
     assert {line.decode().strip() for line in lines if line.endswith(b"\n")} <= kept

@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 async def fill(database: Database) -> None:
     await SqliteLedger(database).save(HEALTH)
     for row in ROWS:
-        await SqliteStore(database).begin(row)
+        await SqliteStore(database, b"secret").begin(row)
 
 
 async def test_a_command_sees_what_a_running_daemon_has_committed(path: Path) -> None:

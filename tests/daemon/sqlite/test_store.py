@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
     async with Database(path) as database:
-        yield SqliteStore(database)
+        yield SqliteStore(database, b"secret")
 
 
 def bytes_on_disk(path: Path) -> bytes:
@@ -87,10 +87,10 @@ async def test_what_a_reader_of_the_log_keeps_from_erasure_goes_with_the_next(st
 async def test_questions_survive_a_restart(path: Path) -> None:
     row = Exchange("a", "gh_a", "o_anna", "push-a", question="为什么？", asked_at=100.0)
     async with Database(path) as database:
-        await SqliteStore(database).begin(row)
+        await SqliteStore(database, b"secret").begin(row)
 
     async with Database(path) as database:
-        assert await SqliteStore(database).unfinished() == [row]
+        assert await SqliteStore(database, b"secret").unfinished() == [row]
 
 
 def test_the_columns_of_an_exchange_are_its_fields(store: SqliteStore, path: Path) -> None:

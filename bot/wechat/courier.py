@@ -1,0 +1,243 @@
+"""
+Brings answers to subscribers by customer-service message, where the account may send them.
+
+Rule 1: a page is sent once: that it is being sent is written before, and what nobody knows to have arrived is not sent again.
+        It waits in the mailbox, like everything that could not be sent.
+Rule 2: whether an account may send is found out by the typing state of a question, before anything is promised to anybody.
+Rule 3: an exchange is brought only while no delivery of WeChat's is open that would be its reply.
+Rule 4: one subscriber's answers are brought one after the other.
+Source: developers.weixin.qq.com/doc/service/api/customer/message/api_sendcustommessage (five messages for each of the
+subscriber's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+import structlog
+
+from bot.desk import SETTLED, Desk
+from bot.exchange import Exchange
+from bot.picture import Picture
+from bot.store import ExchangeStore, StoreUnavailable
+from bot.wechat import passive
+from bot.wechat.api_errors import ApiError, ApiKind, ApiRefused, ApiUnreachable, advice
+from bot.wechat.passive import Page, Style
+from bot.wechat.view import ServiceView, Standing
+
+log = structlog.get_logger()
+
+SERVICE = "customer service"  # what stands in `Exchange.collected_by`; no push has such an id
+MOST_PAGES = 5  # for one message of the subscriber's
+AT_ONCE = 20  # sendings
+PAUSES = (5.0, 30.0, 120.0)  # seconds before a page that certainly was not sent is tried again
+REFUSED_SECONDS = 86_400.0  # until a refused account is tried again: it may have been verified meanwhile
+RESUMED_SECONDS = 600.0  # what was answered so long before the start is still brought
+LEFT_SECONDS = 6.0  # in which WeChat delivers again what it did not wait for
+GRACE_SECONDS = 2.0
+
+
+class Post(Protocol):
+    """WeChat's server API, of one account. Every method raises ApiError."""
+
+    async def send_text(self, openid: str, words: str) -> None: ...
+
+    async def send_image(self, openid: str, media_id: str) -> None: ...
+
+    async def typing(self, openid: str) -> None: ...
+
+    async def upload_image(self, data: bytes, kind: str) -> str: ...
+
+
+class Courier:
+    """One account's. `holds` says whether a delivery is open for the exchange of this id; `clock` is the wall clock."""
+
+    def __init__(
+        self,
+        account: str,
+        post: Post,
+        desk: Desk,
+        store: ExchangeStore,
+        style: Style,
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._account = account
+        self._post = post
+        self._desk = desk
+        self._store = store
+        self._style = style
+        self._clock = clock
+        self._sleep = sleep
+        self.holds: Callable[[str], bool] = lambda exchange_id: False  # the visits', as soon as there are any
+        self._standing = {"send": Standing.UNKNOWN, "upload": Standing.UNKNOWN}
+        self._refused_at = {"send": 0.0, "upload": 0.0}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._bringing: dict[str, asyncio.Task[None]] = {}  # by exchange id
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by openid
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._is_closed = False
+        self._brought = self._kept = 0
+        self._trouble = ""
+
+    def standing(self, right: str = "send") -> Standing:
+        if self._standing[right] is Standing.REFUSED and self._clock() - self._refused_at[right] > REFUSED_SECONDS:
+            self._standing[right] = Standing.UNKNOWN
+        return self._standing[right]
+
+    def may_send(self) -> bool:
+        return self.standing() is Standing.ALLOWED
+
+    def view(self) -> ServiceView:
+        return ServiceView(self.standing(), self._brought, self._kept, self._trouble)
+
+    def greet(self, openid: str) -> None:
+        """A question came: find out whether its answer may be sent, where that is not known."""
+        if self.standing() is Standing.UNKNOWN:
+            self._own(self._show_typing(openid))
+
+    def promise(self, exchange_id: str, openid: str) -> None:
+        """The last delivery ends without an answer; the subscriber sees that one is being written."""
+        self._own(self._show_typing(openid))
+        self.take(exchange_id)
+
+    def settled(self, exchange: Exchange) -> None:
+        self.take(exchange.id)
+
+    def take(self, exchange_id: str, *, after_seconds: float = 0.0) -> None:
+        """Bring the exchange, now or when it has settled, unless somebody collects it."""
+        if self._is_closed or exchange_id in self._bringing or self.standing() is Standing.REFUSED:
+            return
+        task = self._own(self._bring(exchange_id, after_seconds))
+        self._bringing[exchange_id] = task
+        task.add_done_callback(lambda _: self._bringing.pop(exchange_id, None))
+
+    async def brought(self, exchange_id: str) -> None:
+        """Until nothing of the exchange is on its way any more."""
+        if (task := self._bringing.get(exchange_id)) is not None:
+            await asyncio.wait([task])
+
+    async def resume(self) -> None:
+        """What was answered just before the start, and whose sending had not begun. Raises StoreUnavailable."""
+        since = self._clock() - RESUMED_SECONDS
+        for exchange in await self._store.pending(1_000):
+            if exchange.account == self._account and exchange.state in SETTLED and exchange.answered_at >= since:
+                self.take(exchange.id)
+
+    async def upload(self, exchange: Exchange, picture: Picture) -> str:
+        """The picture's media id, "" where WeChat does not take it."""
+        if self.standing("upload") is Standing.REFUSED:
+            return ""
+        try:
+            media_id = await self._post.upload_image(picture.data, picture.kind)
+        except ApiError as error:
+            self._note(error, "upload")
+            return ""
+        self._standing["upload"] = Standing.ALLOWED
+        return media_id
+
+    async def tell(self, openid: str, words: str) -> bool:
+        """Whether `words`, which are nobody's answer, were sent."""
+        try:
+            await self._post.send_text(openid, words)
+        except ApiError as error:
+            self._note(error, "send")
+            return False
+        return True
+
+    async def close(self) -> None:
+        """What is on its way has a moment; what has not begun waits in the mailbox for the next start."""
+        self._is_closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _show_typing(self, openid: str) -> None:
+        try:
+            await self._post.typing(openid)
+        except ApiRefused as error:
+            if error.kind in SAYS_NOTHING_OF_RIGHTS:
+                self._note(error, "send")
+                return
+        except ApiError as error:
+            self._note(error, "send")
+            return
+        self._allow()
+
+    async def _bring(self, exchange_id: str, after_seconds: float) -> None:
+        if after_seconds:
+            await self._sleep(after_seconds)
+        try:
+            exchange = await self._desk.wait(exchange_id, 0)
+            if exchange is None or exchange.state not in SETTLED or exchange.sent_pages > exchange.next_page:
+                return  # it is taken again when it has settled; or nobody knows what became of its last sending
+            if self.standing() is Standing.UNKNOWN:
+                await self._show_typing(exchange.openid)
+            async with self._turns.setdefault(exchange.openid, asyncio.Lock()), self._at_once:
+                await self._send_pages(exchange_id)
+        except ApiError as error:
+            self._kept += 1
+            self._note(error, "send")
+        except StoreUnavailable as error:
+            log.warning("service.postponed", account=self._account, reason=error.reason)
+
+    async def _send_pages(self, exchange_id: str) -> None:
+        for number in range(1, MOST_PAGES + 1):
+            exchange = await self._desk.wait(exchange_id, 0)
+            is_due = exchange is not None and exchange.state in SETTLED and exchange.is_uncollected
+            if not is_due or not self.may_send() or self.holds(exchange_id) or self._is_closed:
+                return
+            if (noted := await self._desk.sending(exchange_id)) is None:
+                return
+            page = passive.pushed(noted, self._style, is_last_push=number == MOST_PAGES, now=self._clock())
+            await self._send(noted, page)
+            self._brought += 1
+            self._desk.delivered(noted, SERVICE, page=page.index, is_last=page.is_last)
+
+    async def _send(self, exchange: Exchange, page: Page) -> None:
+        """Raises ApiError. What certainly was not sent is tried again."""
+        for pause in (*PAUSES, None):
+            try:
+                if page.media_id:
+                    return await self._post.send_image(exchange.openid, page.media_id)
+                return await self._post.send_text(exchange.openid, page.words)
+            except (ApiUnreachable, ApiRefused) as error:
+                kind = error.kind if isinstance(error, ApiRefused) else ApiKind.BUSY
+                if kind is ApiKind.CONTENT and page.media_id:  # WeChat keeps a picture for three days
+                    page = passive.pushed(replace(exchange, media_id=""), self._style, is_last_push=True, now=0.0)
+                elif kind is not ApiKind.BUSY or pause is None or self._is_closed:
+                    raise
+                else:
+                    await self._sleep(pause)
+        return None
+
+    def _allow(self) -> None:
+        self._standing["send"] = Standing.ALLOWED
+        self._trouble = ""
+
+    def _note(self, error: ApiError, right: str) -> None:
+        if isinstance(error, ApiRefused) and error.kind is ApiKind.NOT_ALLOWED:
+            if self._standing[right] is not Standing.REFUSED:
+                log.info("service.not_allowed", account=self._account, right=right)
+            self._standing[right], self._refused_at[right] = Standing.REFUSED, self._clock()
+        elif not isinstance(error, ApiRefused) or error.kind in TROUBLES:
+            self._trouble = advice(error)
+            log.warning("service.failed", account=self._account, right=right, advice=self._trouble)
+
+
+# What a refused typing state does not say: whether messages may be sent.
+SAYS_NOTHING_OF_RIGHTS = frozenset({ApiKind.NOT_ALLOWED, ApiKind.OPERATOR, ApiKind.TOKEN, ApiKind.BUSY})
+TROUBLES = frozenset({ApiKind.OPERATOR, ApiKind.TOKEN, ApiKind.BUSY, ApiKind.OTHER})

@@ -1,0 +1,51 @@
+"""
+A table of Markdown as lines, because a phone is too narrow for columns. Pure.
+
+Rule 1: a row is a line, each cell with its column's name: • 名：苹果；价：5 元
+Rule 2: where a row of three cells or more would be too long to be looked through, every row of the table has a line to a cell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bot.wechat.inline import TAG_BREAK, inline
+
+LONG = 72  # half-widths, of which a Chinese character has two; two lines on a phone
+
+DELIMITER = re.compile(r":?-+:?")
+BAR = re.compile(r"(?<!\\)\|")
+
+
+def is_table(header: str, delimiter: str) -> bool:
+    cells = _cells(delimiter)
+    return len(cells) == len(_cells(header)) and all(DELIMITER.fullmatch(cell) for cell in cells)
+
+
+def rows(header: str, lines: list[str]) -> Iterator[str]:
+    """The rows of the table as lines of text; of one without rows, the names of its columns."""
+    names = [inline(cell).rstrip("：:") for cell in _cells(header)]
+    if not lines:
+        yield "；".join(names)
+    table = [row for line in lines if (row := _row(names, line))]
+    is_wide = any(len(row) > 2 and sum(map(_width, row)) + 2 * len(row) > LONG for row in table)
+    for row in table:
+        yield "• " + ("\n  " if is_wide else "；").join(row)
+
+
+def _width(cell: str) -> int:
+    return sum(2 if character >= "\u2e80" else 1 for character in cell)
+
+
+def _row(names: list[str], line: str) -> list[str]:
+    cells = [inline(TAG_BREAK.sub("，", cell)) for cell in _cells(line)]
+    named = zip(names + [""] * (len(cells) - len(names)), cells, strict=False)
+    return [f"{name}：{cell}" if name else cell for name, cell in named if cell]
+
+
+def _cells(row: str) -> list[str]:
+    row = row.strip().removeprefix("|")
+    if not row.endswith("\\|"):
+        row = row.removesuffix("|")
+    return [cell.strip().replace("\\|", "|") for cell in BAR.split(row)]

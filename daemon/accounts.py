@@ -1,0 +1,162 @@
+"""
+Opens the bot: the desk with its thinker, and each account with its visits, its courier and its callback.
+
+Rule 1: lifetimes are indentation: an account's courier closes before its visits' desk, and the desk before the gateway.
+Rule 2: models and prompts are taken up at a reload; what an account was opened with stays until the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from bot.desk import Desk
+from bot.exchange import Exchange
+from bot.fetch import Fetch, wechat_hosts
+from bot.picture import Picture
+from bot.thinking import Studio, Thinker
+from bot.wechat.api import WeChatApi, hosts_of
+from bot.wechat.cloudrun import CloudRun
+from bot.wechat.counter import Counter
+from bot.wechat.courier import Courier
+from bot.wechat.visits import Visits
+from bot.wechat.webhook import Account, Webhook
+from daemon import wiring
+from daemon.adapters import KeysBackstage, ask_through, draw_through, look_through
+from daemon.gallery import FolderGallery
+from daemon.gateway import OpenGateway, new_id
+from daemon.jobs import Job
+from daemon.jobs import running as jobs_running
+from daemon.media import Media
+from daemon.schema import Settings
+from daemon.session import open_public_session, open_session
+from daemon.sqlite.store import SqliteStore
+from daemon.word_file import WordFile
+
+EXPIRY_SECONDS = 3600.0  # between two looks for what is older than it may become
+WORDS_SECONDS = 5.0  # between two looks at the file of words
+
+Allows = Callable[[str, int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBot:
+    desk: Desk
+    webhooks: Sequence[Webhook]
+    couriers: dict[str, Courier]  # by account id
+    routes: Sequence[web.AbstractRouteDef]
+    reconfigure: Callable[[Settings], None]
+
+
+@contextlib.asynccontextmanager
+async def open_bot(
+    settings: Settings,
+    gateway: OpenGateway,
+    store: SqliteStore,
+    *,
+    vouch: Callable[[str], None],
+    photo_hosts: Allows = wechat_hosts,
+) -> AsyncIterator[OpenBot]:
+    """`vouch` hears every address that has shown to be WeChat's; `photo_hosts` are those that photos are fetched from."""
+    async with contextlib.AsyncExitStack() as ladder:
+        here = photo_hosts is not wechat_hosts
+        public = await ladder.enter_async_context(open_public_session(allow_loopback=here))
+        voices = wiring.Voices(settings)
+        gallery = FolderGallery(wiring.gallery_folder_of(settings.server.database), gateway.install_secret)
+        media = Media(
+            gallery,
+            gateway.install_secret,
+            public_url=settings.server.public_url,
+            keep_seconds=settings.bot.images.keep_hours * 3600.0,
+            clock=time.time,
+        )
+        words = WordFile(settings.bot.words.file) if settings.bot.words.file else None
+        if words is not None:
+            words.load()
+        couriers: dict[str, Courier] = {}
+
+        async def upload(exchange: Exchange, picture: Picture) -> str:
+            courier = couriers.get(exchange.account)
+            return "" if courier is None else await courier.upload(exchange, picture)
+
+        def settled(exchange: Exchange) -> None:
+            if (courier := couriers.get(exchange.account)) is not None:
+                courier.settled(exchange)
+
+        thinker = Thinker(
+            ask_through(gateway.chat),
+            voice_of=voices,
+            clock=time.time,
+            settings=wiring.thinking(settings),
+            look=look_through(Fetch(public, allows=photo_hosts)),
+            studio=Studio(draw_through(gateway.drawing, Fetch(public, allows=wiring.any_https)), gallery, upload),
+            hides=words.finds if words else lambda text: False,
+        )
+        desk = await ladder.enter_async_context(
+            Desk(store, thinker, settings=wiring.desk(settings), clock=time.time, on_settled=settled)
+        )
+        accounts = []
+        for table in settings.bot.accounts:
+            style = wiring.style(settings, lambda exchange: media.link(exchange.picture, exchange.answered_at))
+            rules = wiring.rules(settings, table, forbids=words.finds if words else lambda text: False)
+            courier = None
+            if table.app_secret and table.customer_service == "auto":
+                session = await ladder.enter_async_context(open_session())
+                api = WeChatApi(
+                    session,
+                    app_id=table.app_id,
+                    app_secret=table.app_secret.reveal(),
+                    hosts=hosts_of(table.api_base),
+                    clock=time.monotonic,
+                )
+                courier = couriers[table.id] = Courier(table.id, api, desk, store, style, clock=time.time)
+            counter = Counter(
+                store,
+                desk,
+                rules,
+                clock=time.time,
+                day_start=wiring.day_start(settings),
+                backstage=KeysBackstage(gateway.pool),
+                can_notify=courier.may_send if courier else lambda: False,
+            )
+            visits = Visits(
+                desk,
+                style,
+                rules,
+                counter,
+                clock=time.time,
+                new_id=new_id,
+                timing=wiring.timing(settings),
+                courier=courier,
+            )
+            if courier is not None:
+                ladder.push_async_callback(courier.close)
+                await courier.resume()
+            ladder.push_async_callback(visits.close)
+            accounts.append(Account(table.id, table.path, wiring.gate(table), visits, app_id=table.app_id))
+
+        async def forget_the_old() -> None:
+            now = time.time()
+            await store.expire(before=now - settings.bot.keep_days * 86_400)
+            await gallery.expire(before=now - settings.bot.images.keep_hours * 3600.0)
+
+        jobs = [Job("expiry", forget_the_old, EXPIRY_SECONDS)]
+        if words is not None:
+            jobs.append(Job("words", words.refresh, WORDS_SECONDS))
+        await ladder.enter_async_context(jobs_running(*jobs))
+        webhooks = [
+            Webhook(account, clock=time.time, random16=lambda: secrets.token_bytes(16), vouch=vouch)
+            for account in accounts
+        ]
+        routes: list[web.AbstractRouteDef] = [route for webhook in webhooks for route in webhook.routes()]
+        if settings.bot.images.model:
+            routes += media.routes()
+        if settings.bot.cloudrun.enabled and settings.bot.cloudrun.secret:
+            secret, timing = settings.bot.cloudrun.secret.reveal(), wiring.cloudrun_timing(settings)
+            routes += CloudRun(accounts, secret=secret, clock=time.time, timing=timing).routes()
+        yield OpenBot(desk, webhooks, couriers, routes, voices.reconfigure)

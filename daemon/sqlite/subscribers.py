@@ -1,0 +1,91 @@
+"""
+What is known of subscribers beside their questions, on disk.
+
+Rule 1: what outlives a subscriber's leaving stands under `who`, an HMAC with this installation's secret: with the file alone
+        nobody can tell an openid from it, and with an openid alone nobody can find it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from bot.subscriber import Subscriber
+from daemon.sqlite.database import Database
+
+
+class SqliteSubscribers:
+    def __init__(self, database: Database, secret: bytes) -> None:
+        """`secret` is the installation's."""
+        self._database = database
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    async def subscriber(self, account: str, openid: str, *, today: float, lately: float) -> Subscriber:
+        select = """
+            WITH asked AS (
+                SELECT asked_at,
+                       kind
+                  FROM exchange INDEXED BY exchange_by_push
+                 WHERE account = :account AND openid = :openid AND state != 'failed'
+                UNION ALL
+                SELECT asked_at,
+                       kind
+                  FROM asked_before INDEXED BY asked_before_by_who
+                 WHERE who = :who
+            )
+            SELECT coalesce(max(persona), '') AS persona,
+                   coalesce(max(wants_notices), 0) AS wants_notices,
+                   EXISTS (SELECT 1 FROM blocked WHERE who = :who) AS is_blocked,
+                   (SELECT count(*) FROM asked WHERE asked_at >= :today) AS asked_today,
+                   (SELECT count(*) FROM asked WHERE asked_at >= :today AND kind = 'drawing') AS drawn_today,
+                   (SELECT count(*) FROM asked WHERE asked_at >= :lately) AS asked_lately
+              FROM subscriber
+             WHERE account = :account AND openid = :openid
+        """
+        since = {"today": today, "lately": lately}
+        [[persona, wants_notices, is_blocked, *counts]] = await self._database.read(
+            select, self._who(account, openid) | since
+        )
+        return Subscriber(persona, bool(is_blocked), bool(wants_notices), *counts)
+
+    async def choose_persona(self, account: str, openid: str, persona: str) -> None:
+        note = """
+            INSERT INTO subscriber (account, openid, persona)
+            VALUES (:account, :openid, :persona)
+            ON CONFLICT (account, openid) DO UPDATE
+               SET persona = excluded.persona
+        """
+        await self._database.write((note, {"account": account, "openid": openid, "persona": persona}))
+
+    async def block(self, account: str, openid: str, *, is_blocked: bool) -> None:
+        note = "INSERT OR IGNORE INTO blocked (who) VALUES (:who)"
+        strike = "DELETE FROM blocked WHERE who = :who"
+        await self._database.write((note if is_blocked else strike, self._who(account, openid)))
+
+    async def want_notices(self, account: str, openid: str, *, wants: bool) -> None:
+        note = """
+            INSERT INTO subscriber (account, openid, wants_notices)
+            VALUES (:account, :openid, :wants)
+            ON CONFLICT (account, openid) DO UPDATE
+               SET wants_notices = excluded.wants_notices
+        """
+        await self._database.write((note, {"account": account, "openid": openid, "wants": wants}))
+
+    async def notified(self) -> Sequence[tuple[str, str]]:
+        select = """
+            SELECT account,
+                   openid
+              FROM subscriber
+             WHERE wants_notices
+             ORDER BY account,
+                      openid
+        """
+        return [(row["account"], row["openid"]) for row in await self._database.read(select)]
+
+    def _who(self, account: str, openid: str) -> dict[str, str]:
+        who = hmac.digest(self._secret, f"subscriber:{account}:{openid}".encode(), hashlib.sha256).hex()
+        return {"account": account, "openid": openid, "who": who}

@@ -1,0 +1,110 @@
+"""
+Sends what the bot asks of a model, through the same pool as everybody else, and gives what comes back.
+
+Rule 1: a parameter that the model refuses is renamed or left out, as for any draft.
+Rule 2: whatever goes wrong before an answer leaves as a Refusal, the same value that a caller of /v1 would have got; of the
+        upstream's own words nothing is told on but its code, beside ours, which it could be taken for.
+Rule 3: an answer that is not whole, or cannot be read, is torn: nobody is given a part of it as if it were all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from proxy.command import Begin, Call, Cut
+from proxy.draft import Draft, Unsupported
+from proxy.errand import Errand
+from proxy.keypool import KeyPool
+from proxy.refusal import Refusal
+from proxy.target import Target
+from proxy.upstream import Road, drive
+from proxy.usage_book import UsageBook
+from proxy.verdict import Rule, code_of, judge_event
+
+ABOUT_THE_QUESTION = frozenset({Rule.CLIENT, Rule.MODEL, Rule.TOO_LARGE})
+
+
+class TornAnswer(Exception):
+    """The answer broke off before its end, or cannot be read."""
+
+
+class EmptyAnswer(Exception):
+    """The model ended without giving anything. `finish_reason` says why, for example "length"."""
+
+    def __init__(self, finish_reason: str) -> None:
+        super().__init__(finish_reason)
+        self.finish_reason = finish_reason
+
+
+@dataclass(slots=True)
+class Sender:
+    """One for all that the bot asks."""
+
+    pool: KeyPool
+    road: Road
+    book: UsageBook
+    unsupported: Unsupported
+    clock: Callable[[], float]
+    jitter: Callable[[], float]
+    new_id: Callable[[], str]
+    queue_seconds: float = 0.0
+    secrets: Sequence[str] = field(default=(), repr=False)
+
+    async def send(self, target: Target, draft: Draft, *, accept: str) -> AsyncGenerator[Begin | bytes]:
+        """A success's head, then its bytes to the end. Raises Refusal, TornAnswer. Close it (`aclosing`) to leave early."""
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Accept", accept),
+            ("Accept-Encoding", "identity"),
+            ("User-Agent", "posthouse"),
+        ]
+        call = Call(
+            id=self.new_id(),
+            method="POST",
+            target=target,
+            headers=headers,
+            model=draft.model,
+            use="bot",
+            caller="bot",
+            queue_seconds=self.queue_seconds,
+            draft=draft,
+        )
+        errand = Errand(call, self.pool, clock=self.clock, jitter=self.jitter, secrets=self.secrets)
+        with self.book.watching(errand, draft.body) as watch:
+            async with aclosing(drive(errand, self.road, None)) as parts:
+                async for part in parts:
+                    match part:
+                        case Refusal():
+                            raise part
+                        case Begin(status, _, body) if status >= 400:
+                            raise _refused(status, body)
+                        case Begin():
+                            watch.begin(part)
+                            if header(part, "content-encoding") not in ("", "identity"):
+                                raise TornAnswer  # compressed, although it was asked for as it is
+                            yield part
+                        case bytes():
+                            watch.feed(part)
+                            yield part
+                        case Cut():
+                            raise TornAnswer
+
+
+def header(begin: Begin, name: str) -> str:
+    """In lower case; "" where there is none."""
+    return next((value.lower() for given, value in begin.headers if given.lower() == name), "")
+
+
+def failure(data: bytes) -> Refusal | TornAnswer | None:
+    """What an error means that comes within a success, as an event or in place of the answer; None where it is none."""
+    verdict = judge_event(200, {}, data)
+    if verdict is None:
+        return None
+    return _refused(400, data) if verdict.rule in ABOUT_THE_QUESTION else TornAnswer()
+
+
+def _refused(status: int, body: bytes) -> Refusal:
+    message = "The upstream refused the question."
+    return Refusal(status, "upstream_refused", message, upstream_code=code_of(body))

@@ -1,0 +1,299 @@
+"""Answers brought by customer-service message, or kept: the real desk and visits, and a post that does what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+import pytest
+
+from bot.exchange import Exchange, Kind, State
+from bot.picture import Picture
+from bot.wechat.api_errors import ApiError, ApiKind, ApiOutcomeUnknown, ApiRefused, ApiUnreachable
+from bot.wechat.courier import MOST_PAGES, Courier
+from bot.wechat.passive import Style
+from bot.wechat.view import Standing
+from bot.wechat.visits import PROMISE
+
+SHORT = 0.02
+NOT_ALLOWED = ApiRefused(48001, ApiKind.NOT_ALLOWED)
+BUSY = ApiRefused(-1, ApiKind.BUSY)
+PIXEL = Picture("png", b"\x89PNG")
+
+
+class Post:
+    """What was sent, and what is refused next: `refuses[call]` is used up from its beginning."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.calls: list[str] = []
+        self.refuses: defaultdict[str, list[ApiError | None]] = defaultdict(list)
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+
+    async def send_text(self, openid: str, words: str) -> None:
+        await self._call("text", openid)
+        self.sent.append(f"{openid}: {words}")
+
+    async def send_image(self, openid: str, media_id: str) -> None:
+        await self._call("image", openid)
+        self.sent.append(f"{openid}: [{media_id}]")
+
+    async def typing(self, openid: str) -> None:
+        await self._call("typing", openid)
+
+    async def upload_image(self, data: bytes, kind: str) -> str:
+        await self._call("upload", kind)
+        return "media-1"
+
+    async def _call(self, call: str, about: str) -> None:
+        self.calls.append(f"{call} {about}")
+        if call in ("text", "image"):
+            await self.may_send.wait()
+        if self.refuses[call] and (error := self.refuses[call].pop(0)) is not None:
+            raise error
+
+
+@pytest.fixture
+def post():
+    return Post()
+
+
+@pytest.fixture
+async def served(bot, post):
+    """A bot whose account has customer service, and deliveries that are soon held no longer."""
+    bot.post = post
+    await bot.start(hold_seconds=SHORT, patience_seconds=SHORT, longest_seconds=SHORT)
+    return bot
+
+
+async def asked(bot, text="问题", **facts):
+    """A question that is not answered within its delivery; what WeChat got."""
+    page = await bot.visits.deliver(bot.text(text, **facts))
+    await bot.settled()
+    return page
+
+
+async def test_the_right_is_found_out_by_the_typing_state_before_anything_is_promised(served, post):
+    assert served.courier.standing() is Standing.UNKNOWN
+
+    assert await asked(served) is PROMISE
+
+    assert post.calls[0] == "typing o1"
+    assert served.courier.standing() is Standing.ALLOWED
+
+
+async def test_a_late_answer_is_brought_and_leaves_the_mailbox(served, post):
+    await asked(served)
+    served.model.answers("问题", "答案")
+    await served.settled()
+
+    assert post.sent == ["o1: 答案"]
+    assert await served.states() == ["collected"]
+
+
+async def test_an_answer_in_time_is_the_reply_and_is_not_brought(served, post):
+    served.model.answers("问题", "答案")
+
+    assert await served.tell(served.text("问题")) == "答案"
+    await served.settled()
+
+    assert post.sent == []
+
+
+async def test_an_account_that_may_not_send_keeps_to_three_deliveries_and_its_mailbox(served, post):
+    post.refuses["typing"] = [NOT_ALLOWED]
+
+    push = served.text("问题")
+    assert await served.visits.deliver(push) is None
+    assert await served.visits.deliver(push) is None
+    assert "还在想" in (await served.tell(push))
+    served.model.answers("问题", "答案")
+    await served.settled()
+
+    assert post.sent == []
+    assert await served.tell(served.text("继续")) == "答案"
+
+
+async def test_a_refusal_is_remembered_for_a_day(served, post):
+    post.refuses["typing"] = [NOT_ALLOWED]
+    await served.visits.deliver(served.text("一"))
+    await served.visits.deliver(served.text("二", openid="o2"))
+    assert [call for call in post.calls if "typing" in call] == ["typing o1"]
+
+    served.now += 86_401
+    await served.visits.deliver(served.text("三", openid="o3"))
+
+    assert post.calls.count("typing o3") >= 1
+
+
+@pytest.mark.parametrize("kind", [ApiKind.SUBSCRIBER, ApiKind.WINDOW, ApiKind.OTHER])
+async def test_a_typing_state_that_is_refused_for_another_reason_says_that_the_account_may(served, post, kind):
+    post.refuses["typing"] = [ApiRefused(45081, kind)]
+
+    assert await asked(served) is PROMISE
+
+
+async def test_while_the_server_is_out_of_reach_nothing_is_promised(served, post):
+    post.refuses["typing"] = [ApiUnreachable()] * 9
+
+    assert await asked(served) is None
+    assert served.courier.standing() is Standing.UNKNOWN
+
+
+async def test_a_long_answer_comes_in_five_messages_at_most_and_the_last_has_a_link_to_the_rest(served, post):
+    await asked(served)
+    served.model.answers("问题", "一句话。" * 1200)
+    await served.settled()
+
+    assert len(post.sent) == MOST_PAGES
+    assert [("点这里看下一页" in words) for words in post.sent] == [False] * 4 + [True]
+    assert await served.tell(served.text("继续")) is not None
+    assert served.visits.counts().answered == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ApiRefused(45015, ApiKind.WINDOW), ApiRefused(45047, ApiKind.QUOTA), ApiRefused(45002, ApiKind.TOO_LONG)],
+    ids=lambda error: str(error.code),
+)
+async def test_what_wechat_does_not_take_stays_in_the_mailbox_from_that_page_on(served, post, error):
+    await asked(served)
+    post.refuses["text"] = [None, error]
+    served.model.answers("问题", "一句话。" * 400)
+    await served.settled()
+
+    assert len(post.sent) == 1
+    rest = await served.tell(served.text("继续"))
+    assert rest.startswith("一句话。")
+    assert served.courier.view().kept == 1
+
+
+async def test_a_page_that_may_have_arrived_is_not_sent_again_and_waits_in_the_mailbox(served, post):
+    await asked(served)
+    post.refuses["text"] = [ApiOutcomeUnknown()]
+    served.model.answers("问题", "答案")
+    await served.settled()
+
+    assert post.calls.count("text o1") == 1
+    await served.start(hold_seconds=SHORT)  # nor after a restart
+    await served.courier.resume()
+    await served.settled()
+    assert post.calls.count("text o1") == 1
+    assert await served.tell(served.text("继续")) == "答案"
+
+
+@pytest.mark.parametrize("error", [BUSY, ApiUnreachable()], ids=["busy", "unreachable"])
+async def test_a_page_that_certainly_was_not_sent_is_tried_again(served, post, error):
+    served.sleeps = True
+    await asked(served)
+    post.refuses["text"] = [error, error]
+    served.model.answers("问题", "答案")
+    await served.settled()
+
+    assert post.calls.count("text o1") == 3
+    assert post.sent == ["o1: 答案"]
+
+
+async def test_a_failure_is_brought_with_its_reason_and_a_link_to_ask_again(served, post):
+    await asked(served)
+    served.model.answers("问题", RuntimeError())
+    await served.settled()
+
+    [words] = post.sent
+    assert "点这里再问一次" in words
+    assert await served.store.mailbox(served.account, "o1") == []
+
+
+async def test_a_tap_while_the_answer_is_on_its_way_does_not_get_it_a_second_time(served, post):
+    await asked(served)
+    post.may_send.clear()
+    served.model.answers("问题", "答案")
+    await served.settled()
+
+    tapped = asyncio.ensure_future(served.tell(served.text("继续")))
+    await served.settled()
+    post.may_send.set()
+
+    assert post.sent == [] or post.sent == ["o1: 答案"]
+    words = await tapped
+    await served.settled()
+    assert post.sent == ["o1: 答案"]
+    assert words in ("答案", "", None)  # what is said to the tap is its last page, or nothing
+    assert await served.states() == ["collected"]
+
+
+async def test_an_answer_whose_reply_was_not_written_is_brought_after_wechat_might_have_come_again(served, post):
+    served.sleeps = True
+    await asked(served, "先问一句")  # so that the right is known
+    served.model.answers("问题", "答案")
+    push = served.text("问题", openid="o2")
+
+    page = await served.visits.deliver(push)
+    served.visits.unwritten(push, page)
+    await served.settled()
+
+    assert post.sent == ["o2: 答案"]
+
+
+async def test_what_was_answered_just_before_a_restart_is_brought_and_what_is_older_is_not(served, post):
+    rows = {"new": served.now - 5, "old": served.now - 3600}
+    for name, at in rows.items():
+        row = Exchange(name, served.account, f"o_{name}", name, "?", asked_at=at)
+        await served.store.begin(row)
+        await served.store.save(
+            Exchange(name, served.account, f"o_{name}", name, "?", State.ANSWERED, name, asked_at=at, answered_at=at)
+        )
+
+    await served.courier.resume()
+    await served.settled()
+
+    assert post.sent == ["o_new: new"]
+
+
+async def test_a_question_that_waits_for_a_key_is_told_when_and_its_answer_is_brought(served, post):
+    from bot.ask import Resting
+
+    await asked(served, "先问一句")
+    served.model.answers("问题", Resting(700.0))
+    words = await served.tell(served.text("问题", openid="o2"))
+
+    assert "大约 12 分钟后" in words
+
+
+async def test_a_picture_is_sent_as_one_and_as_a_link_when_wechat_has_it_no_more(bot, post):
+    style = Style(bot.texts, label="", picture_link=lambda exchange: "https://bot.example/p")
+    bot.post = post
+    await bot.start()
+    courier = Courier(bot.account, post, bot.desk, bot.store, style, clock=bot.clock, sleep=bot.sleep)
+    row = Exchange("d", bot.account, "o1", "p", "猫", State.ANSWERED, kind=Kind.DRAWING, picture="x", media_id="m")
+    for refused, openid in ((None, "o1"), (ApiRefused(40007, ApiKind.CONTENT), "o2")):
+        post.refuses["image"] = [refused]
+        drawn = Exchange(**{**{f: getattr(row, f) for f in row.__slots__}, "id": openid, "openid": openid})
+        await bot.store.begin(drawn)
+        await bot.store.save(drawn)
+        courier.take(openid)
+        await bot.settled()
+
+    assert post.sent == ["o1: [m]", 'o2: 画好了，72 小时内有效：<a href="https://bot.example/p">点这里看图</a>']
+    await courier.close()
+
+
+async def test_a_picture_that_wechat_does_not_take_has_no_media_id_and_is_not_tried_again(served, post):
+    post.refuses["upload"] = [NOT_ALLOWED]
+    row = Exchange("d", served.account, "o1", "p", "猫")
+
+    assert await served.courier.upload(row, PIXEL) == ""
+    assert await served.courier.upload(row, PIXEL) == ""
+    assert post.calls.count("upload png") == 1
+    assert served.courier.standing() is Standing.UNKNOWN  # another right
+
+
+async def test_closing_leaves_what_has_not_begun_in_the_mailbox(served, post):
+    await asked(served)
+    await served.courier.close()
+    served.model.answers("问题", "答案")
+    await served.settled()
+
+    assert post.sent == []
+    assert await served.states() == ["answered"]
