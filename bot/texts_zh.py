@@ -33,7 +33,9 @@ ZH: Mapping[str, str] = {
     "failed_empty": '模型什么也没说就到了长度上限。问得短一些，或者<a href="{link}">点这里再问一次</a>',
     "failed_filtered": '回答里有不能显示的内容，所以没有给你。换个说法再发，或者<a href="{link}">点这里再问一次</a>',
     "failed_blind": '现在的模型看不了图片。请用文字告诉我，或者<a href="{link}">点这里再试一次</a>',
-    "failed_photo": '这张图片没能取到，可能太大，或者不是图片。请重新发一次，用文字告诉我，或者<a href="{link}">点这里再试一次</a>',
+    "failed_photo": (
+        '这张图片没能取到，可能太大，或者不是图片。请重新发一次，用文字告诉我，或者<a href="{link}">点这里再试一次</a>'
+    ),
     "failed_drawing": '这张图没有画成，内容可能不合适。换个说法再发，或者<a href="{link}">点这里再画一次</a>',
     "failed_interrupted": '想这个问题的时候服务重启了两次。<a href="{link}">点这里再问一次</a>',
     "failed_crashed": '我这边出错了，已经记进日志。<a href="{link}">点这里再问一次</a>',
@@ -66,6 +68,9 @@ ZH: Mapping[str, str] = {
     "admin_notices_on": "好的，密钥失效、全部不可用时会通知你。再发一次就关掉。",
     "admin_notices_off": "好的，不再通知你。",
     "admin_notices_impossible": "这个公众号不能主动发消息（要认证，并设置 app_secret），所以没法通知你。",
+    "notice_key": "密钥 {key}：{state}。到状态页看原因。",
+    "notice_no_key": "现在没有一把密钥可用，问题都在等。到状态页看原因。",
+    "notice_key_again": "又有密钥可用了，在等的问题会接着回答。",
     "voice": "这条语音没有带来文字，我听不懂。请发文字给我。",
     "image": "这张图片没有带来地址，我看不到。请重新发一次，或者用文字告诉我。",
     "location": "我还用不上位置。请用文字告诉我。",

@@ -19,6 +19,7 @@ from bot.desk import Desk
 from bot.exchange import Exchange
 from bot.fetch import Fetch, wechat_hosts
 from bot.picture import Picture
+from bot.texts import Texts
 from bot.thinking import Studio, Thinker
 from bot.wechat.api import WeChatApi, hosts_of
 from bot.wechat.cloudrun import CloudRun
@@ -33,12 +34,15 @@ from daemon.gateway import OpenGateway, new_id
 from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
 from daemon.media import Media
+from daemon.notices import notices, seen
+from daemon.operator.words import WORDS
 from daemon.schema import Settings
 from daemon.session import open_public_session, open_session
 from daemon.sqlite.store import SqliteStore
 from daemon.word_file import WordFile
 
 EXPIRY_SECONDS = 3600.0  # between two looks for what is older than it may become
+NOTICES_SECONDS = 5.0  # between two looks for news of the keys
 WORDS_SECONDS = 5.0  # between two looks at the file of words
 
 Allows = Callable[[str, int], bool]
@@ -79,6 +83,7 @@ async def open_bot(
         if words is not None:
             words.load()
         couriers: dict[str, Courier] = {}
+        texts = Texts(overrides=settings.bot.texts)
 
         async def upload(exchange: Exchange, picture: Picture) -> str:
             courier = couriers.get(exchange.account)
@@ -145,7 +150,19 @@ async def open_bot(
             await store.expire(before=now - settings.bot.keep_days * 86_400)
             await gallery.expire(before=now - settings.bot.images.keep_hours * 3600.0)
 
+        last_seen = seen(gateway.pool.snapshot(), has_eligible=gateway.pool.has_eligible())
+
+        async def tell_administrators() -> None:
+            nonlocal last_seen
+            now_seen = seen(gateway.pool.snapshot(), has_eligible=gateway.pool.has_eligible())
+            news, last_seen = notices(last_seen, now_seen, WORDS["zh"].key_states), now_seen
+            for account, openid in await store.notified() if news else ():
+                if (courier := couriers.get(account)) is not None:
+                    await courier.tell(openid, "\n".join(texts.say(each.name, **each.facts) for each in news))
+
         jobs = [Job("expiry", forget_the_old, EXPIRY_SECONDS)]
+        if couriers:
+            jobs.append(Job("notices", tell_administrators, NOTICES_SECONDS))
         if words is not None:
             jobs.append(Job("words", words.refresh, WORDS_SECONDS))
         await ladder.enter_async_context(jobs_running(*jobs))

@@ -11,7 +11,9 @@ from typing import Any
 
 from aiohttp import ClientSession
 
+from bot.fetch import wechat_hosts
 from daemon import app, config
+from daemon.accounts import Allows
 from daemon.demo.envelope import Account, Mode
 from daemon.demo.steps import Step
 from daemon.demo.subscriber import Outcome, WeChatSide
@@ -93,6 +95,7 @@ async def town(
     *,
     patience: float = 5.0,
     amend: Callable[[dict[str, Any]], object] = lambda document: None,
+    photo_hosts: Allows = wechat_hosts,
     **bot: Any,
 ) -> AsyncIterator[Town]:
     """`scripts` has one key for each script, by its secret; `amend` may change the config's document before it is parsed."""
@@ -103,7 +106,7 @@ async def town(
         written = document(upstream.base_url, accounts, list(scripts), **bot)
         amend(written)
         settings = config.parse(written, Sources({}, folder))
-        daemon = await stack.enter_async_context(app.running(settings, drain_seconds=0.2))
+        daemon = await stack.enter_async_context(app.running(settings, drain_seconds=0.2, photo_hosts=photo_hosts))
         sides = {
             account.id: await stack.enter_async_context(
                 WeChatSide(f"{daemon.url}{path_of(account)}", account, patience=patience)

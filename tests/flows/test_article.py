@@ -294,9 +294,16 @@ async def test_defect_12_times_were_in_milliseconds_and_neighbouring_msgids_beca
 
 
 async def test_defect_13_a_text_that_only_begins_with_the_word_for_pictures_was_stuck(tmp_path: Path) -> None:
-    async with hurried(tmp_path, Answer("好")) as place:
-        for text in ("作画", "作画的人有哪些？"):
-            assert words(await place.side.say(WHO, text)).startswith("好")
+    def with_pictures(config: dict[str, Any]) -> None:
+        config["server"]["public_url"] = "https://bot.example.org"
+
+    async with hurried(tmp_path, Answer("好"), amend=with_pictures, images={"model": "gpt-image-1"}) as place:
+        assert words(await place.side.say(WHO, "作画")).startswith("要画什么？")
+        assert words(await place.side.say(WHO, "作画的人有哪些？")).startswith("好")
+        drawn = words(await place.side.say(WHO, "作画 一只猫"))
+        assert '<a href="https://bot.example.org/media/' in drawn  # ours, signed, for three days
+        again = words(await place.side.say(WHO, "作画 一只猫"))
+        assert again != drawn  # and no answer to an earlier one
 
 
 async def test_defect_14_the_simple_path_waited_for_ever_and_answered_as_the_wrong_account(tmp_path: Path) -> None:
@@ -326,6 +333,14 @@ async def test_defect_16_anybody_could_erase_anybody(tmp_path: Path) -> None:
         await place.side.say("o_other", "清空")
         await place.side.say(WHO, "几？")
         assert "记住七" in [message["content"] for message in sent(place)]
+
+
+async def test_defect_16_a_share_for_each_subscriber_was_taken_out(tmp_path: Path) -> None:
+    async with hurried(tmp_path, Answer("好"), limits={"questions_per_day": 1}) as place:
+        assert words(await place.side.say(WHO, "一")).startswith("好")
+        assert "明天再来" in words(await place.side.say(WHO, "二"))
+        assert words(await place.side.say("o_other", "一")).startswith("好")
+        assert place.model_calls == 2
 
 
 async def test_defect_17_the_relay_was_open_forwarded_one_path_only_and_had_one_key(tmp_path: Path) -> None:
@@ -381,6 +396,14 @@ async def test_defect_21_spaces_made_another_question_and_capitals_did_not(tmp_p
         await place.side.say(WHO, "B")
         await place.side.say(WHO, "b")
         await place.until(lambda upstream: place.model_calls == 3)
+
+
+async def test_defect_18_there_was_no_filter_of_words(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("# what is not for this place\n坏话\n", encoding="utf-8")
+    async with hurried(tmp_path, Answer("说一句坏话"), words={"file": "words.txt"}) as place:
+        assert "不能谈的词" in words(await place.side.say(WHO, "讲坏 话"))
+        assert place.model_calls == 0
+        assert "不能显示" in words(await place.side.say(WHO, "随便讲"))
 
 
 async def test_the_id_s_word_may_be_another_one(tmp_path: Path) -> None:
