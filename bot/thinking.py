@@ -4,7 +4,8 @@ One question thought over: what is asked of which model, and what becomes of the
 Rule 1: what comes out is a change of the exchange, not the exchange: while a model thinks, a part of its answer may be shown.
 Rule 2: `answer_seconds` bounds all of it, the fetching of photos and the bringing of pictures to WeChat included.
 Rule 3: words that the operator forbids are not shown. A question with them never comes here.
-Rule 4: a picture is kept before its exchange says that it is there.
+Rule 4: a picture bears the mark of generated content from the beginning, with the account as its producer; it is kept before
+        its exchange says that it is there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from bot.ask import Ask, Draw, Look, Message, Resting, Unanswered, Upload, Voice
 from bot.exchange import Exchange, Kind, Reason
 from bot.gallery import Gallery
 from bot.memory import MemorySettings
-from bot.picture import Picture
+from bot.patience import patiently
+from bot.picture import BadPicture, Picture, marked
 
 Change = Callable[[Exchange], Exchange]
 
@@ -130,7 +132,12 @@ class Thinker:
     async def _drawn(self, exchange: Exchange, voice: Voice) -> Change:
         if self._studio is None or not voice.drawing_model:  # switched off since the question was asked
             raise Unanswered(Reason.DRAWING)
-        picture = await self._studio.draw(exchange.question, model=voice.drawing_model, size=voice.drawing_size)
-        kept = await self._studio.gallery.keep(exchange.account, exchange.openid, picture)
-        media_id = await self._studio.upload(exchange, picture)
+        studio = self._studio
+        drawn = await studio.draw(exchange.question, model=voice.drawing_model, size=voice.drawing_size)
+        try:  # in a thread: a picture may have many megabytes
+            picture = await asyncio.to_thread(marked, drawn, producer=exchange.account, identity=exchange.id)
+        except BadPicture:
+            raise Unanswered(Reason.TRUNCATED) from None
+        kept = await patiently(lambda: studio.gallery.keep(exchange.account, exchange.openid, picture), asyncio.sleep)
+        media_id = await studio.upload(exchange, picture)
         return partial(outcome.drawn, picture=kept, media_id=media_id, now=self._clock())

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from bot.desk import Desk
 from bot.exchange import Exchange
@@ -34,9 +34,10 @@ from daemon.gateway import OpenGateway, new_id
 from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
 from daemon.media import Media
-from daemon.notices import notices, seen
-from daemon.operator.words import WORDS
+from daemon.news import News
 from daemon.schema import Settings
+from daemon.schema.bot import Account as AccountTable
+from daemon.secret import Secret
 from daemon.session import open_public_session, open_session
 from daemon.sqlite.store import SqliteStore
 from daemon.word_file import WordFile
@@ -82,8 +83,8 @@ async def open_bot(
         words = WordFile(settings.bot.words.file) if settings.bot.words.file else None
         if words is not None:
             words.load()
+        forbids = words.finds if words else _nothing
         couriers: dict[str, Courier] = {}
-        texts = Texts(overrides=settings.bot.texts)
 
         async def upload(exchange: Exchange, picture: Picture) -> str:
             courier = couriers.get(exchange.account)
@@ -100,7 +101,7 @@ async def open_bot(
             settings=wiring.thinking(settings),
             look=look_through(Fetch(public, allows=photo_hosts)),
             studio=Studio(draw_through(gateway.drawing, Fetch(public, allows=wiring.any_https)), gallery, upload),
-            hides=words.finds if words else lambda text: False,
+            hides=forbids,
         )
         desk = await ladder.enter_async_context(
             Desk(store, thinker, settings=wiring.desk(settings), clock=time.time, on_settled=settled)
@@ -108,18 +109,12 @@ async def open_bot(
         accounts = []
         for table in settings.bot.accounts:
             style = wiring.style(settings, lambda exchange: media.link(exchange.picture, exchange.answered_at))
-            rules = wiring.rules(settings, table, forbids=words.finds if words else lambda text: False)
+            rules = wiring.rules(settings, table, forbids=forbids)
             courier = None
             if table.app_secret and table.customer_service == "auto":
-                session = await ladder.enter_async_context(open_session())
-                api = WeChatApi(
-                    session,
-                    app_id=table.app_id,
-                    app_secret=table.app_secret.reveal(),
-                    hosts=hosts_of(table.api_base),
-                    clock=time.monotonic,
-                )
+                api = _api(await ladder.enter_async_context(open_session()), table, table.app_secret)
                 courier = couriers[table.id] = Courier(table.id, api, desk, store, style, clock=time.time)
+                ladder.push_async_callback(courier.close)
             counter = Counter(
                 store,
                 desk,
@@ -129,40 +124,23 @@ async def open_bot(
                 backstage=KeysBackstage(gateway.pool),
                 can_notify=courier.may_send if courier else lambda: False,
             )
-            visits = Visits(
-                desk,
-                style,
-                rules,
-                counter,
-                clock=time.time,
-                new_id=new_id,
-                timing=wiring.timing(settings),
-                courier=courier,
-            )
-            if courier is not None:
-                ladder.push_async_callback(courier.close)
-                await courier.resume()
+            timing = wiring.timing(settings)
+            visits = Visits(desk, style, rules, counter, clock=time.time, new_id=new_id, timing=timing, courier=courier)
             ladder.push_async_callback(visits.close)
             accounts.append(Account(table.id, table.path, wiring.gate(table), visits, app_id=table.app_id))
+        for courier in couriers.values():
+            await courier.resume()
 
         async def forget_the_old() -> None:
-            now = time.time()
-            await store.expire(before=now - settings.bot.keep_days * 86_400)
-            await gallery.expire(before=now - settings.bot.images.keep_hours * 3600.0)
+            now, kept = time.time(), settings.bot.keep_days * 86_400
+            await store.expire(before=now - kept)
+            # No picture outlives the question that it answers: `posthouse forget` finds pictures by questions.
+            await gallery.expire(before=now - min(settings.bot.images.keep_hours * 3600, kept))
 
-        last_seen = seen(gateway.pool.snapshot(), has_eligible=gateway.pool.has_eligible())
-
-        async def tell_administrators() -> None:
-            nonlocal last_seen
-            now_seen = seen(gateway.pool.snapshot(), has_eligible=gateway.pool.has_eligible())
-            news, last_seen = notices(last_seen, now_seen, WORDS["zh"].key_states), now_seen
-            for account, openid in await store.notified() if news else ():
-                if (courier := couriers.get(account)) is not None:
-                    await courier.tell(openid, "\n".join(texts.say(each.name, **each.facts) for each in news))
-
+        news = News(gateway.pool, store, couriers, Texts(overrides=settings.bot.texts))
         jobs = [Job("expiry", forget_the_old, EXPIRY_SECONDS)]
         if couriers:
-            jobs.append(Job("notices", tell_administrators, NOTICES_SECONDS))
+            jobs.append(Job("notices", news.tell, NOTICES_SECONDS))
         if words is not None:
             jobs.append(Job("words", words.refresh, WORDS_SECONDS))
         await ladder.enter_async_context(jobs_running(*jobs))
@@ -177,3 +155,17 @@ async def open_bot(
             secret, timing = settings.bot.cloudrun.secret.reveal(), wiring.cloudrun_timing(settings)
             routes += CloudRun(accounts, secret=secret, clock=time.time, timing=timing).routes()
         yield OpenBot(desk, webhooks, couriers, routes, voices.reconfigure)
+
+
+def _api(session: ClientSession, table: AccountTable, app_secret: Secret) -> WeChatApi:
+    return WeChatApi(
+        session,
+        app_id=table.app_id,
+        app_secret=app_secret.reveal(),
+        hosts=hosts_of(table.api_base),
+        clock=time.monotonic,
+    )
+
+
+def _nothing(text: str) -> bool:
+    return False

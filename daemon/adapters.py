@@ -6,8 +6,8 @@ Rule 1: a failure leaves in the bot's own terms; nothing of the gateway's reache
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +16,7 @@ import structlog
 from bot.ask import Ask, Draw, Look, Message, Resting, Unanswered
 from bot.exchange import Reason
 from bot.fetch import CannotFetch, Fetch
-from bot.picture import BadPicture, Picture, marked, picture_of
+from bot.picture import Picture, picture_of
 from daemon.operator.words import WORDS
 from proxy.chat import Chat, EmptyAnswer, TornAnswer
 from proxy.draw import Drawing
@@ -24,8 +24,6 @@ from proxy.keypool import KeyPool
 from proxy.refusal import Refusal
 
 log = structlog.get_logger()
-
-PRODUCER = "posthouse"  # in the mark of a drawn picture, where the account has no name of its own
 
 
 def ask_through(chat: Chat) -> Ask:
@@ -48,21 +46,21 @@ def ask_through(chat: Chat) -> Ask:
 
 
 def draw_through(drawing: Drawing, fetch: Fetch) -> Draw:
-    """How pictures are drawn: marked as generated, whether the upstream gives their bytes or where they lie."""
+    """How pictures are drawn, whether the upstream gives their bytes or where they lie."""
 
     async def draw(prompt: str, *, model: str, size: str) -> Picture:
         try:
             drawn = await drawing.draw(prompt, model=model, size=size)
-            picture = picture_of(drawn.data) if drawn.data else await fetch(drawn.url)
-            if picture is None:
-                raise Unanswered(Reason.DRAWING)
-            return marked(picture, producer=PRODUCER, identity=secrets.token_hex(16))
-        except (TornAnswer, CannotFetch, BadPicture):
+            picture = await asyncio.to_thread(picture_of, drawn.data) if drawn.data else await fetch(drawn.url)
+        except (TornAnswer, CannotFetch):
             raise Unanswered(Reason.TRUNCATED) from None
         except EmptyAnswer:
             raise Unanswered(Reason.DRAWING) from None
         except Refusal as refusal:
             raise _in_the_desks_terms(refusal, Reason.DRAWING) from None
+        if picture is None:
+            raise Unanswered(Reason.DRAWING)
+        return picture
 
     return draw
 
@@ -110,4 +108,7 @@ def _in_the_desks_terms(refusal: Refusal, refused: Reason) -> Resting | Unanswer
             return Resting(refusal.retry_after_seconds)
         case "pool_exhausted":
             return Resting(None)
-    return Unanswered(refused if refusal.status < 500 else Reason.UNREACHABLE)
+    if refusal.status >= 500:
+        return Unanswered(Reason.UNREACHABLE)
+    # Only a 400 is about what was asked; a 413 or a "request too large" is about how much.
+    return Unanswered(refused if refusal.status == 400 else Reason.REFUSED)

@@ -50,7 +50,7 @@ class Misstated:
 class Endless:
     """A good answer's head without a length, and a body of `piece` again and again."""
 
-    piece: bytes = bytes(65536)
+    piece: bytes = field(default=bytes(65536), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """
 What is known of subscribers beside their questions, on disk.
 
-Rule 1: what outlives a subscriber's leaving stands under `who`, an HMAC with this installation's secret: with the file alone
-        nobody can tell an openid from it, and with an openid alone nobody can find it.
+Rule 1: what outlives a subscriber's leaving stands under `who`, an HMAC with this installation's secret: no openid can be
+        read from it. Whoever has the whole file, the secret in it included, can still ask it about an openid that they know.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ from typing import Any
 
 from bot.ask import Message, Resting, Unanswered, Voice
 from bot.exchange import Exchange, Kind, Reason, State
-from bot.picture import Picture
+from bot.picture import Picture, marked
 from bot.thinking import Studio, Thinker, ThinkingSettings
+from daemon.demo.pictures import png
 
-PIXEL = Picture("png", b"\x89PNG")
+PIXEL = Picture("png", png("a pixel", "8x8"))
 ASKED = Exchange("x1", "gh_a", "o1", "p1", "这是什么？", State.THINKING, asked_at=1000.0, started_at=1000.0)
 
 
@@ -139,6 +140,7 @@ async def test_a_drawing_is_kept_brought_to_wechat_and_told_to_the_model_as_its_
     after = await thought(replace(ASKED, kind=Kind.DRAWING, question="一只猫"), Model(), album=album)
 
     assert (after.state, after.picture, after.media_id) == (State.ANSWERED, "kept-1", "media-1")
+    assert album.kept == [marked(PIXEL, producer="gh_a", identity="x1")]
     assert album.asked == [("一只猫", "painter", "512x512")]
     model = Model("好")
     await thought(ASKED, model, replace(after, asked_at=999.0, answered_at=999.5))

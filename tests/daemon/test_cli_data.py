@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from click.testing import CliRunner, Result
 
 from bot.exchange import Exchange, Kind, State
@@ -43,6 +46,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     (tmp_path / "posthouse.toml").write_text('[operator]\npassword = { env = "GONE" }\n')
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """`ask` sets the log up as a process of its own would; here others come after it."""
+    kept, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = kept
+    logging.root.setLevel(level)
 
 
 def run(*arguments: str, said: str | None = None) -> Result:

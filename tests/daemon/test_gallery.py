@@ -106,6 +106,13 @@ async def test_an_id_that_was_not_made_here_leads_nowhere(gallery: FolderGallery
     assert await gallery.get(picture_id) is None
 
 
+@pytest.mark.parametrize("more", ["\n", "/", "/../", ".part", "0", "\0"])
+async def test_an_id_with_more_to_it_is_none(gallery: FolderGallery, more: str) -> None:
+    cat = await gallery.keep(*ANNA, CAT)
+    assert await gallery.get(cat + more) is None
+    assert await gallery.get(more + cat) is None
+
+
 async def test_without_pictures_there_is_no_folder(gallery: FolderGallery, folder: Path) -> None:
     assert await gallery.expire(before=1e12) == 0
     await gallery.forget(*ANNA)

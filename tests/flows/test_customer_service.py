@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import encode_basic_auth
 from structlog.testing import capture_logs
 
@@ -20,7 +21,7 @@ from daemon.demo.pictures import png
 from daemon.demo.refusals import Revoked
 from daemon.demo.steps import Answer, AsUrl, Step
 from daemon.demo.wechat_server import WeChatServer
-from daemon.demo.wechat_steps import Cut, Fault, Garbage, Scripted, Slow, Well
+from daemon.demo.wechat_steps import Cut, Endless, Fault, Garbage, Scripted, Slow, Well
 from tests.flows.daemon_bench import Town, town, words
 
 WHO = "o_reader"
@@ -53,8 +54,7 @@ async def verified(
         [VERIFIED],
         amend=with_service,
         photo_hosts=lambda host, port: host == "127.0.0.1",
-        hold_seconds=0.2,
-        **bot,
+        **{"hold_seconds": 0.2, **bot},
     ) as place:
         yield place
 
@@ -144,6 +144,37 @@ async def test_a_picture_that_an_upstream_only_names_is_fetched_from_public_addr
         outcome = words(await place.side.say(WHO, "作画 一只猫"))  # http://127.0.0.1:…/pictures/…
 
     assert "点这里再问一次" in outcome
+
+
+@pytest.mark.parametrize(
+    "place_of",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://127.0.0.1:1/x.png",
+        "http://mmbiz.qpic.cn.evil.example/x.png",
+        "http://user@127.0.0.1/x.png",
+        "file:///etc/passwd",
+        "{server}/pictures/redirect",
+        "{server}/pictures/page",
+        "{server}/pictures/endless",
+    ],
+)
+async def test_a_photo_that_points_elsewhere_or_never_ends_is_refused_and_the_subscriber_is_told(
+    tmp_path: Path, place_of: str
+) -> None:
+    script: dict[str, list[Scripted]] = {
+        "pictures/redirect": [Garbage(302, b"", {"Location": "http://169.254.169.254/"})],
+        "pictures/page": [Garbage(200, b"<html>", {"Content-Type": "image/png"})],
+        "pictures/endless": [Endless()],
+    }
+    async with (
+        WeChatServer(VERIFIED.app_id, SECRET, script=script, is_verified=False) as server,
+        verified(tmp_path, server, Answer("好"), hold="one", hold_seconds=4.0) as place,
+    ):
+        said = words(await place.side.push("image", WHO, PicUrl=place_of.format(server=server.base_url), MediaId="m"))
+
+        assert said.startswith("这张图片没能取到")
+        assert place.model_calls == 0
 
 
 async def test_two_hundred_answers_through_an_api_that_fails_arrive_once_or_wait_in_the_mailbox(tmp_path: Path) -> None:

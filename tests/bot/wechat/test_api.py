@@ -149,6 +149,20 @@ async def test_the_subscriber_sees_that_an_answer_is_written_also_when_it_is_sai
     assert events == []
 
 
+async def test_an_upload_has_more_time_than_a_message(client: Client, server: WeChatServer) -> None:
+    api = client(server, seconds=Seconds(call=0.4))
+    server.script["media/upload"] = [Slow(0.5)]
+    server.script["custom/send"] = [Slow(SOON * 10)]
+    assert await api.upload_image(PNG, "png") in server.media
+    with pytest.raises(ApiOutcomeUnknown):
+        await api.send_text(OPENID, "x")
+
+
+async def test_every_answer_is_asked_for_unpacked(api: WeChatApi, server: WeChatServer) -> None:
+    await api.send_text(OPENID, "x")
+    assert [called.headers["Accept-Encoding"] for called in server.calls] == ["identity", "identity"]
+
+
 async def test_every_call_has_a_connection_of_its_own(api: WeChatApi, server: WeChatServer) -> None:
     for _ in range(3):
         await api.send_text(OPENID, "x")
@@ -181,6 +195,21 @@ async def test_a_token_of_five_minutes_is_kept_for_half_of_them(
     time.passes(1)
     await api.check()
     assert len(forced(server)) == 2
+
+
+async def test_a_token_ages_from_when_it_was_asked_for(client: Client, server: WeChatServer, time: Time) -> None:
+    async def pause(seconds: float) -> None:
+        time.passes(100)
+
+    server.script["stable_token"] = [Fault(-1)]
+    api = client(server, sleep=pause)
+    await api.check()
+    time.passes(6799)
+    await api.check()
+    assert len(forced(server)) == 2
+    time.passes(1)
+    await api.check()
+    assert len(forced(server)) == 3
 
 
 @pytest.mark.parametrize("expires_in", [b"-1", b"0", b"null", b'"soon"', b"1" + b"0" * 400])
@@ -233,6 +262,21 @@ async def test_all_who_wait_for_a_token_hear_of_the_one_refusal_and_the_next_one
     assert len({id(outcome) for outcome in outcomes}) == 10
     assert len(forced(server)) == 1
     await api.check()
+
+
+async def test_a_refusal_of_long_ago_is_not_the_outcome_of_a_call_that_was_given_up(
+    api: WeChatApi, server: WeChatServer
+) -> None:
+    server.script["stable_token"] = [Fault(40125), Slow(SOON * 10)]
+    await refusal(api.check())
+    first = asyncio.create_task(api.check())
+    await server.until(lambda server: len(server.calls) == 2)
+    second = asyncio.create_task(api.check())
+    await asyncio.sleep(0)  # so that it waits
+    first.cancel()
+    async with asyncio.timeout(SOON):
+        await second
+    assert len(forced(server)) == 3
 
 
 async def test_a_token_that_another_program_has_replaced_is_fetched_and_not_forced(

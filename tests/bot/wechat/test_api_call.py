@@ -74,10 +74,11 @@ def test_every_letter_is_written_as_itself() -> None:
     assert written({"content": "你好\n"}) == '{"content": "你好\\n"}'.encode()
 
 
-def test_a_form_has_the_bytes_as_they_are_between_its_boundaries() -> None:
-    content_type, body = form(b"\r\n\x00--", "png", "b0undary")
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_form_has_the_bytes_as_they_are_between_its_boundaries(kind: str) -> None:
+    content_type, body = form(b"\r\n\x00--", kind, "b0undary")
     assert content_type == "multipart/form-data; boundary=b0undary"
-    assert body == (
-        b'--b0undary\r\nContent-Disposition: form-data; name="media"; filename="picture.png"\r\n'
-        b"Content-Type: image/png\r\n\r\n\r\n\x00--\r\n--b0undary--\r\n"
+    assert body.decode() == (
+        f'--b0undary\r\nContent-Disposition: form-data; name="media"; filename="picture.{kind}"\r\n'
+        f"Content-Type: image/{kind}\r\n\r\n\r\n\x00--\r\n--b0undary--\r\n"
     )
