@@ -126,11 +126,14 @@ class Desk:
         said = "".join(ticket.heard) if ticket is not None else ""
         return "" if self._thinker.hides(said) else outcome.tidied(said)
 
-    def delivered(self, exchange: Exchange, push_id: str, *, page: int, is_last: bool, part: str = "") -> None:
+    def delivered(
+        self, exchange: Exchange, push_id: str, *, page: int, is_last: bool, part: str = ""
+    ) -> asyncio.Task[None] | None:
         """
         Page `page` (from 0), or the news of a failure, has reached the subscriber as the reply to `push_id`.
 
-        `part` is what it showed of an answer that was not yet whole when the page was made.
+        `part` is what it showed of an answer that was not yet whole when the page was made. The task that writes this down is
+        the desk's; None where the answer's own task does.
         """
         now = self._clock()
 
@@ -140,9 +143,9 @@ class Desk:
         ticket = self._tickets.get(exchange.id)
         if ticket is None:
             self._tickets.delivered[exchange.id] = change(self._tickets.newest(exchange))
-            self._own(self._collect(exchange.id, change))
-        else:  # its answer is not written yet: its task will write both
-            ticket.exchange = change(ticket.exchange)
+            return self._own(self._collect(exchange.id, change))
+        ticket.exchange = change(ticket.exchange)  # its answer is not written yet: its task will write both
+        return None
 
     async def sending(self, exchange_id: str) -> Exchange | None:
         """The settled exchange, with its next page noted as given to WeChat; None when it is gone. Raises StoreUnavailable."""

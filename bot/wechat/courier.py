@@ -79,6 +79,7 @@ class Courier:
         self._refused_at = {"send": 0.0, "upload": 0.0}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._bringing: dict[str, asyncio.Task[None]] = {}  # by exchange id
+        self._sending: dict[str, asyncio.Event] = {}  # the same, of those that pages are being sent of
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by openid
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._is_closed = False
@@ -111,7 +112,11 @@ class Courier:
 
     def take(self, exchange_id: str, *, after_seconds: float = 0.0) -> None:
         """Bring the exchange, now or when it has settled, unless somebody collects it."""
-        if self._is_closed or exchange_id in self._bringing or self.standing() is Standing.REFUSED:
+        if self._is_closed or self.standing() is Standing.REFUSED:
+            return
+        if (running := self._bringing.get(exchange_id)) is not None:
+            # It may have looked before what we were told of happened; so it looks again when it is done.
+            running.add_done_callback(lambda _: self.take(exchange_id))
             return
         task = self._own(self._bring(exchange_id, after_seconds))
         self._bringing[exchange_id] = task
@@ -119,8 +124,8 @@ class Courier:
 
     async def brought(self, exchange_id: str) -> None:
         """Until nothing of the exchange is on its way any more."""
-        if (task := self._bringing.get(exchange_id)) is not None:
-            await asyncio.wait([task])
+        if (is_over := self._sending.get(exchange_id)) is not None:
+            await is_over.wait()
 
     async def resume(self) -> None:
         """What was answered just before the start, and whose sending had not begun. Raises StoreUnavailable."""
@@ -187,7 +192,12 @@ class Courier:
             if self.standing() is Standing.UNKNOWN:
                 await self._show_typing(exchange.openid)
             async with self._turns.setdefault(exchange.openid, asyncio.Lock()), self._at_once:
-                await self._send_pages(exchange_id)
+                is_over = self._sending[exchange_id] = asyncio.Event()
+                try:
+                    await self._send_pages(exchange_id)
+                finally:
+                    del self._sending[exchange_id]
+                    is_over.set()
         except ApiError as error:
             self._kept += 1
             self._note(error, "send")
@@ -205,7 +215,9 @@ class Courier:
             page = passive.pushed(noted, self._style, is_last_push=number == MOST_PAGES, now=self._clock())
             await self._send(noted, page)
             self._brought += 1
-            self._desk.delivered(noted, SERVICE, page=page.index, is_last=page.is_last)
+            written = self._desk.delivered(noted, SERVICE, page=page.index, is_last=page.is_last)
+            if written is not None:  # the next page is counted from this one
+                await asyncio.wait([written])
 
     async def _send(self, exchange: Exchange, page: Page) -> None:
         """Raises ApiError. What certainly was not sent is tried again."""

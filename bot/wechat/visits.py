@@ -99,6 +99,8 @@ class Visits:
         finally:  # also when WeChat has left, which cancels
             visit.open -= 1
             self._unanswered += page is None
+            if page is None and self._courier is not None and visit.exchange_id:
+                self._courier.take(visit.exchange_id, after_seconds=LEFT_SECONDS)  # unless WeChat comes again
         if page is PROMISE and self._courier is not None:
             self._courier.promise(visit.exchange_id, push.openid)
         return page

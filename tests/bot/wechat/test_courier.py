@@ -143,10 +143,13 @@ async def test_while_the_server_is_out_of_reach_nothing_is_promised(served, post
 
 async def test_a_long_answer_comes_in_five_messages_at_most_and_the_last_has_a_link_to_the_rest(served, post):
     await asked(served)
-    served.model.answers("问题", "一句话。" * 1200)
+    whole = "".join(f"这是第{number}句话。" for number in range(1200))
+    served.model.answers("问题", whole)
     await served.settled()
 
     assert len(post.sent) == MOST_PAGES
+    told = [words.removeprefix("o1: ").partition("\n\n")[0] for words in post.sent]
+    assert whole.startswith("".join(told))  # each page once, in order
     assert [("点这里看下一页" in words) for words in post.sent] == [False] * 4 + [True]
     assert await served.tell(served.text("继续")) is not None
     assert served.visits.counts().answered == 1
@@ -234,6 +237,38 @@ async def test_an_answer_whose_reply_was_not_written_is_brought_after_wechat_mig
     await served.settled()
 
     assert post.sent == ["o2: 答案"]
+
+
+async def test_an_answer_that_comes_as_wechat_leaves_early_is_brought(served, post):
+    served.sleeps = True
+    await asked(served, "先问一句")
+    delivery = asyncio.ensure_future(served.visits.deliver(served.text("问题", openid="o2")))
+    await served.until_asked("问题")
+    served.model.answers("问题", "答案")
+    delivery.cancel()  # the way back is long, and the connection is gone before its time
+    await asyncio.wait([delivery])
+    await served.settled()
+
+    assert post.sent == ["o2: 答案"]
+
+
+async def test_a_redelivery_is_not_held_up_by_a_courier_who_waits_for_it(served, post):
+    post.refuses["typing"] = [ApiUnreachable()] * 9  # so that nobody knows whether the account may send
+    push = served.text("问题")
+    assert await served.visits.deliver(push) is None
+    served.model.answers("问题", "答案")
+
+    assert await served.tell(push) == "答案"
+
+
+async def test_an_answer_that_settles_just_as_its_courier_looked_is_brought(served, post):
+    await asked(served)
+    for _ in range(3):
+        served.courier.take("x1")  # looks, finds that the model still thinks, and looks again
+    served.model.answers("问题", "答案")
+    await served.settled()
+
+    assert post.sent == ["o1: 答案"]
 
 
 async def test_what_was_answered_just_before_a_restart_is_brought_and_what_is_older_is_not(served, post):
