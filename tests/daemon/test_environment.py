@@ -79,7 +79,16 @@ def test_the_database_stands_in_the_state_directory() -> None:
     ("environ", "lines"),
     [
         ({"OPENAI_API_KEY_2": "a b"}, ["OPENAI_API_KEY_2: expected an API key without spaces or line breaks"]),
-        ({"WECHAT_APP_SECRET": "s"}, ["WECHAT_APP_SECRET: not available yet (customer-service messages)"]),
+        (
+            {
+                "WECHAT_APP_SECRET": "a b",
+                "WECHAT_ID": "gh_1",
+                "WECHAT_TOKEN": "abc",
+                "POSTHOUSE_MODEL": "m",
+                "WECHAT_APP_ID": "wx1",
+            },
+            ["WECHAT_APP_SECRET: expected an AppSecret of letters and digits"],
+        ),
         ({"WECHAT_ID": "gh_1", "POSTHOUSE_MODEL": "m"}, ["WECHAT_TOKEN: expected a value, got none"]),
         ({"PORT": "http"}, ['PORT: expected a port from 0 to 65535, got "http"']),
         ({"PORT": "99999"}, ['PORT: expected a port from 0 to 65535, got "99999"']),

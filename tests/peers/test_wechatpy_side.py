@@ -140,7 +140,7 @@ async def test_the_console_s_verification_is_echoed_and_a_wrong_token_s_is_not(w
 
 @MODES
 async def test_a_push_is_opened_and_its_reply_is_one_that_wechatpy_accepts(wechat: Start, account: Account) -> None:
-    answer = "好的 ]]> 🙂 <b>&amp;"
+    answer = "好的 ]]> 🙂 <b>& ü"
     peer = await wechat(Answer(answer))
     push = pushed(account, "驿站 🐎 ]] 是什么？")
 
