@@ -13,21 +13,22 @@ Rule 5: while an exchange has a ticket, the ticket counts. Afterwards the store 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
 
 from bot import outcome
-from bot.exchange import Event, Exchange, State, advance
+from bot.exchange import Event, Exchange, Kind, State, advance
 from bot.outcome import LONGEST_REST
 from bot.patience import patiently
 from bot.report import report
 from bot.store import ExchangeStore, StoreUnavailable
+from bot.tasks import Tasks
 from bot.thinking import Change, Thinker
 from bot.tickets import Ticket, Tickets
 
@@ -50,8 +51,8 @@ class _Forgotten(Exception):
 
 class Desk:
     """
-    `clock` is the wall clock in epoch seconds; `sleep` waits for seconds of the monotonic one; `on_settled` hears of every
-    answer and failure once it is written. Entering takes up what the last process left unfinished; leaving is `close()`.
+    `clock` is the wall clock in epoch seconds; `sleep` waits for seconds of the monotonic one; `on_outcome` hears of every
+    answer, failure and rest once it is written. Entering takes up what the last process left unfinished; leaving is `close()`.
     """
 
     def __init__(
@@ -62,20 +63,20 @@ class Desk:
         settings: DeskSettings,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        on_settled: Callable[[Exchange], None] = lambda exchange: None,
+        on_outcome: Callable[[Exchange], None] = lambda exchange: None,
     ) -> None:
         self._store = store
         self._thinker = thinker
         self._settings = settings
         self._clock = clock
         self._sleep = sleep
-        self._on_settled = on_settled
+        self._on_outcome = on_outcome
         # A semaphore serves in turn, and only the first of each line stands at it: so nobody is served twice before another.
         self._calls: AbstractAsyncContextManager[None] = (
             asyncio.Semaphore(settings.concurrency) if settings.concurrency else nullcontext()
         )
         self._tickets = Tickets()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by exchange id
         self._is_closing = False
 
@@ -119,9 +120,7 @@ class Desk:
         return ticket.exchange
 
     def so_far(self, exchange_id: str) -> str:
-        """
-        What the model has said already of an answer that it is still giving, as it said it; "" where that must not be seen.
-        """
+        """What the model has said so far of an answer that it is still giving; "" where that must not be seen."""
         ticket = self._tickets.get(exchange_id)
         said = "".join(ticket.heard) if ticket is not None else ""
         return "" if self._thinker.hides(said) else outcome.tidied(said)
@@ -135,21 +134,30 @@ class Desk:
         `part` is what it showed of an answer that was not yet whole when the page was made. The task that writes this down is
         the desk's; None where the answer's own task does.
         """
-        now = self._clock()
+        now, started_at = self._clock(), exchange.started_at
 
         def change(before: Exchange) -> Exchange:
-            return outcome.collected(before, push_id, page=page, is_last=is_last, now=now, part=part)
+            return outcome.collected(
+                before, push_id, page=page, is_last=is_last, now=now, part=part, started_at=started_at
+            )
 
         ticket = self._tickets.get(exchange.id)
         if ticket is None:
             self._tickets.delivered[exchange.id] = change(self._tickets.newest(exchange))
-            return self._own(self._collect(exchange.id, change))
+            return self._tasks.own(self._collect(exchange.id, change))
         ticket.exchange = change(ticket.exchange)  # its answer is not written yet: its task will write both
         return None
 
     async def sending(self, exchange_id: str) -> Exchange | None:
-        """The settled exchange, with its next page noted as given to WeChat; None when it is gone. Raises StoreUnavailable."""
-        return await self._change(exchange_id, outcome.sent)
+        """With its next page noted as given to WeChat; None where there is no such page now. Raises StoreUnavailable."""
+        if self._tickets.get(exchange_id) is not None:  # its answer is not written yet; `on_outcome` will tell
+            return None
+        noted = await self._change(exchange_id, outcome.sent)
+        return noted if noted is not None and noted.sent_pages > noted.next_page else None
+
+    async def unsent(self, exchange_id: str) -> None:
+        """That page certainly did not go out. Raises StoreUnavailable."""
+        await self._change(exchange_id, outcome.unsent)
 
     def retry(self, exchange: Exchange) -> None:
         """Ask a failed question again; any other is left as it is."""
@@ -175,7 +183,7 @@ class Desk:
 
     async def forget(self, account: str, openid: str) -> int:
         """How many exchanges there were. Once begun it is carried through, whatever becomes of the caller or the disk."""
-        forgetting = self._own(self._forget(account, openid))
+        forgetting = self._tasks.own(self._forget(account, openid))
         await asyncio.wait([forgetting])
         return forgetting.result()
 
@@ -185,26 +193,12 @@ class Desk:
         for ticket in self._tickets:
             if ticket.is_idle:
                 ticket.task.cancel()
-        now = asyncio.get_running_loop().time
-        deadline = now() + grace_seconds
-        while self._tasks and now() < deadline:
-            await asyncio.wait(self._tasks, timeout=deadline - now())
-        if self._tasks:
-            log.warning("answers.cancelled", count=len(self._tasks))
-        while self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks)
-
-    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        if cancelled := await self._tasks.end(grace_seconds):
+            log.warning("answers.cancelled", count=cancelled)
 
     def _open(self, exchange: Exchange, accept: Accept | None = None) -> None:
         ticket = self._tickets.open(exchange)
-        ticket.task = self._own(self._run(ticket, accept))
+        ticket.task = self._tasks.own(self._run(ticket, accept))
         # A task that is cancelled before its first step never comes to its `finally`.
         ticket.task.add_done_callback(lambda _: self._tickets.close(ticket))
 
@@ -218,6 +212,7 @@ class Desk:
             if ticket.exchange.state is State.THINKING:  # and no task of ours thinks: a process died over it
                 log.info("answer.interrupted", deaths=ticket.exchange.deaths + 1)
                 await self._save(ticket, advance(ticket.exchange, Event.DIE))
+                self._on_outcome(ticket.exchange)
             while ticket.exchange.state is State.QUEUED and not self._is_closing:
                 ticket.is_idle = True
                 await ticket.turn.wait()
@@ -227,6 +222,9 @@ class Desk:
                     await self._answer(ticket)
         except _Forgotten:
             ticket.is_forgotten = True
+            if ticket.exchange.kind is Kind.DRAWING:  # forgotten by another program, while it was being drawn
+                who = (ticket.exchange.account, ticket.exchange.openid)
+                await patiently(lambda: self._thinker.forget(*who), self._sleep)
         except StoreUnavailable as refusal:  # only `accept` lets it through
             ticket.refusal = refusal
             log.warning("question.refused", reason=refusal.reason)
@@ -250,8 +248,7 @@ class Desk:
         thought_over = change(ticket.exchange)
         report(thought_over, now=self._clock())
         await self._save(ticket, thought_over)
-        if thought_over.state in SETTLED:
-            self._on_settled(ticket.exchange)
+        self._on_outcome(ticket.exchange)
 
     async def _forget(self, account: str, openid: str) -> int:
         line = self._tickets.line(account, openid)

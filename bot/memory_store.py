@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot.exchange import Exchange, Kind, State
-from bot.subscriber import Subscriber
+from bot.subscriber import Subscriber, counts
 
 _UNFINISHED = (State.QUEUED, State.THINKING)
 _REMEMBERED = (State.ANSWERED, State.COLLECTED)
@@ -96,7 +96,7 @@ class MemoryStore:
         rows = self._rows.pop((account, openid), {})
         for row in rows.values():
             del self._places[row.id]
-        if counted := [(row.asked_at, row.kind) for row in rows.values() if row.state is not State.FAILED]:
+        if counted := [(row.asked_at, row.kind) for row in rows.values() if counts(row)]:
             self._asked.setdefault((account, openid), []).extend(counted)
         return len(rows)
 
@@ -113,14 +113,15 @@ class MemoryStore:
 
     async def subscriber(self, account: str, openid: str, *, today: float, lately: float) -> Subscriber:
         who = (account, openid)
-        asked = [(row.asked_at, row.kind) for row in self._of(*who) if row.state is not State.FAILED]
-        asked += self._asked.get(who, ())
+        left = self._asked.get(who, [])
+        asked = [(row.asked_at, row.kind) for row in self._of(*who) if counts(row)] + left
+        every = [row.asked_at for row in self._of(*who)] + [at for at, _ in left]
         return replace(
             self._subscribers.get(who, Subscriber()),
             is_blocked=who in self._blocked,
             asked_today=sum(at >= today for at, _ in asked),
             drawn_today=sum(at >= today and kind is Kind.DRAWING for at, kind in asked),
-            asked_lately=sum(at >= lately for at, _ in asked),
+            asked_lately=sum(at >= lately for at in every),
         )
 
     async def choose_persona(self, account: str, openid: str, persona: str) -> None:

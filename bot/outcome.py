@@ -45,12 +45,23 @@ def failed(exchange: Exchange, reason: Reason) -> Exchange:
     return advance(exchange, Event.FAIL, reason=reason)
 
 
-def collected(exchange: Exchange, push_id: str, *, page: int, is_last: bool, now: float, part: str = "") -> Exchange:
+def collected(
+    exchange: Exchange,
+    push_id: str,
+    *,
+    page: int,
+    is_last: bool,
+    now: float,
+    part: str = "",
+    started_at: float | None = None,
+) -> Exchange:
     """
     After `page` (from 0) of the answer, or the news of its failure, reached the subscriber as the reply to `push_id`.
 
-    `part` is what that page showed of an answer that was still being written.
+    `part` is what that page showed of an answer that was still being written; `started_at` is when the model was asked for it.
     """
+    if started_at is not None and started_at != exchange.started_at:
+        return exchange  # asked again meanwhile: what was delivered is no part of this answer
     if page + 1 < exchange.next_page:
         return exchange  # the repetition of an earlier page does not take the mailbox back to it
     facts = {"next_page": page + 1, "collected_by": push_id, "collected_at": now}
@@ -61,8 +72,15 @@ def collected(exchange: Exchange, push_id: str, *, page: int, is_last: bool, now
 
 
 def sent(exchange: Exchange) -> Exchange:
-    """One page more is about to be given to WeChat's customer service."""
+    """One page more is about to be given to WeChat's customer service, where there is one that nobody has collected."""
+    if exchange.state not in (State.ANSWERED, State.FAILED) or not exchange.is_uncollected:
+        return exchange
     return replace(exchange, sent_pages=exchange.next_page + 1)
+
+
+def unsent(exchange: Exchange) -> Exchange:
+    """It certainly did not go out."""
+    return replace(exchange, sent_pages=min(exchange.sent_pages, exchange.next_page))
 
 
 def tidied(text: str) -> str:

@@ -1,7 +1,8 @@
 """
 What is known of a subscriber beside their questions, and how much of their share they have used. Pure.
 
-Rule 1: what was asked is counted from the exchanges themselves; one that failed does not count.
+Rule 1: what was asked is counted from the exchanges themselves. In a day's share one that failed does not count, unless the
+        model had its work with it (COSTLY); in a minute's everything does.
 Rule 2: a block and the counts outlive a 取消关注 (unfollow), under a name from which nobody can tell the subscriber; all else
         goes.
 """
@@ -11,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bot.exchange import Exchange, Reason, State
+
 MINUTE = 60.0  # seconds
+COSTLY = (Reason.FILTERED, Reason.EMPTY, Reason.TIMEOUT)
+
+
+def counts(exchange: Exchange) -> bool:
+    """Whether it is of the day's share."""
+    return exchange.state is not State.FAILED or exchange.reason in COSTLY
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from bot.wechat.api import WeChatApi, hosts_of
 from bot.wechat.cloudrun import CloudRun
 from bot.wechat.counter import Counter
 from bot.wechat.courier import Courier
+from bot.wechat.markdown import plain
 from bot.wechat.visits import Visits
 from bot.wechat.webhook import Account, Webhook
 from daemon import wiring
@@ -90,9 +91,9 @@ async def open_bot(
             courier = couriers.get(exchange.account)
             return "" if courier is None else await courier.upload(exchange, picture)
 
-        def settled(exchange: Exchange) -> None:
+        def heard_of(exchange: Exchange) -> None:
             if (courier := couriers.get(exchange.account)) is not None:
-                courier.settled(exchange)
+                courier.heard_of(exchange)
 
         thinker = Thinker(
             ask_through(gateway.chat),
@@ -101,10 +102,16 @@ async def open_bot(
             settings=wiring.thinking(settings),
             look=look_through(Fetch(public, allows=photo_hosts)),
             studio=Studio(draw_through(gateway.drawing, Fetch(public, allows=wiring.any_https)), gallery, upload),
-            hides=forbids,
+            hides=lambda text: forbids(text) or forbids(plain(text)),  # what the model wrote, and what is read of it
         )
         desk = await ladder.enter_async_context(
-            Desk(store, thinker, settings=wiring.desk(settings), clock=time.time, on_settled=settled)
+            Desk(
+                store,
+                thinker,
+                settings=wiring.desk(settings),
+                clock=time.time,
+                on_outcome=heard_of,
+            )
         )
         accounts = []
         for table in settings.bot.accounts:
@@ -137,7 +144,13 @@ async def open_bot(
             # No picture outlives the question that it answers: `posthouse forget` finds pictures by questions.
             await gallery.expire(before=now - min(settings.bot.images.keep_hours * 3600, kept))
 
-        news = News(gateway.pool, store, couriers, Texts(overrides=settings.bot.texts))
+        news = News(
+            gateway.pool,
+            store,
+            couriers,
+            Texts(overrides=settings.bot.texts),
+            {table.id: frozenset(table.administrators) for table in settings.bot.accounts},
+        )
         jobs = [Job("expiry", forget_the_old, EXPIRY_SECONDS)]
         if couriers:
             jobs.append(Job("notices", news.tell, NOTICES_SECONDS))

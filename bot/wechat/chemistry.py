@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import re
 
-from bot.wechat.signs import lowered, raised
+from bot.wechat.signs import SIGNS, lowered, raised
 
 ARROWS = {"<=>": "⇌", "<-->": "↔", "<->": "↔", "->": "→", "<-": "←"}
 ARROW = re.compile(r" ?(<=>|<-->|<->|->|<-)(?:\[([^\[\]]{0,200})\])?(?:\[([^\[\]]{0,200})\])? ?")
 CHARGE = re.compile(r"\^\{([^{}]{1,20})\}|\^(\d*[+-])|(?<=[A-Za-z0-9)\]])([+-])(?=\s|$)")
-COUNT = re.compile(r"(?<=[A-Za-z)\]])_?(\d{1,4}|\{[^{}]{1,20}\})")
+COUNT = re.compile(r"(?<=[A-Za-z)\]])(\d{1,4})|_(\d{1,4}|\{[^{}]{1,20}\})")
+WATER = re.compile(r"(?<=[A-Za-z₀-₉)])[.*](?=\d{0,2}[A-Z])")  # of a crystal: CuSO4.5H2O
+NAMED = re.compile(r"\\(?:text|mathrm)\{([^{}]{0,200})\}|\\([A-Za-z]{1,30}) ?")
 ESCAPING = re.compile(r"(?<=\s)([v^])(?=\s|$)")  # it falls out, or rises
 
 
 def equation(text: str) -> str:
     """The inside of \\ce{…} in signs."""
     text = " ".join(text.split())
+    text = NAMED.sub(lambda found: SIGNS.get(found[2], found[0]) if found[2] else found[1], text)
     text = CHARGE.sub(lambda found: raised(found[1] or found[2] or found[3]), text)
-    text = COUNT.sub(lambda found: lowered(found[1].strip("{}")), text)
+    text = COUNT.sub(lambda found: lowered((found[1] or found[2]).strip("{}")), text)
+    text = WATER.sub("·", text)
     text = ESCAPING.sub(lambda found: "↓" if found[1] == "v" else "↑", text)
     return ARROW.sub(lambda found: f" {arrow(ARROWS[found[1]], found[2], found[3])} ", text).strip()
 

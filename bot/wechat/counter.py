@@ -14,7 +14,8 @@ from bot.desk import Desk
 from bot.store import ExchangeStore
 from bot.subscriber import MINUTE, DayStart, Subscriber
 from bot.wechat.commands import Command
-from bot.wechat.intent import Act, Choose, Clear, Report, Rules, Say, is_administrator, is_unfinished
+from bot.wechat.intent import Rules, is_administrator, is_unfinished
+from bot.wechat.intents import Act, Choose, Clear, Report, Say
 from bot.wechat.push import Push
 
 

@@ -13,9 +13,9 @@ subscriber's).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 import structlog
@@ -24,8 +24,9 @@ from bot.desk import SETTLED, Desk
 from bot.exchange import Exchange
 from bot.picture import Picture
 from bot.store import ExchangeStore, StoreUnavailable
+from bot.tasks import Tasks
 from bot.wechat import passive
-from bot.wechat.api_errors import ApiError, ApiKind, ApiRefused, ApiUnreachable, advice
+from bot.wechat.api_errors import ApiError, ApiKind, ApiOutcomeUnknown, ApiRefused, ApiUnreachable, advice
 from bot.wechat.passive import Page, Style
 from bot.wechat.view import ServiceView, Standing
 
@@ -39,6 +40,9 @@ REFUSED_SECONDS = 86_400.0  # until a refused account is tried again: it may hav
 RESUMED_SECONDS = 600.0  # what was answered so long before the start is still brought
 LEFT_SECONDS = 6.0  # in which WeChat delivers again what it did not wait for
 GRACE_SECONDS = 2.0
+GREETING_SECONDS = 30.0  # between two tries to find out whether an account may send
+WORTHWHILE_SECONDS = 10.0  # a rest that is shorter is not worth a message
+RESUMED_AT_ONCE = 500  # rows
 
 
 class Post(Protocol):
@@ -77,11 +81,13 @@ class Courier:
         self.holds: Callable[[str], bool] = lambda exchange_id: False  # the visits', as soon as there are any
         self._standing = {"send": Standing.UNKNOWN, "upload": Standing.UNKNOWN}
         self._refused_at = {"send": 0.0, "upload": 0.0}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._bringing: dict[str, asyncio.Task[None]] = {}  # by exchange id
         self._sending: dict[str, asyncio.Event] = {}  # the same, of those that pages are being sent of
+        self._told_to_wait: set[str] = set()  # by exchange id, until it settles
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by openid
         self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._greeted_at = float("-inf")
         self._is_closed = False
         self._brought = self._kept = 0
         self._trouble = ""
@@ -99,16 +105,30 @@ class Courier:
 
     def greet(self, openid: str) -> None:
         """A question came: find out whether its answer may be sent, where that is not known."""
-        if self.standing() is Standing.UNKNOWN:
-            self._own(self._show_typing(openid))
+        now = self._clock()
+        if self.standing() is Standing.UNKNOWN and now - self._greeted_at >= GREETING_SECONDS:
+            self._greeted_at = now
+            self._tasks.own(self._show_typing(openid))
 
     def promise(self, exchange_id: str, openid: str) -> None:
         """The last delivery ends without an answer; the subscriber sees that one is being written."""
-        self._own(self._show_typing(openid))
+        self._tasks.own(self._show_typing(openid))
         self.take(exchange_id)
 
-    def settled(self, exchange: Exchange) -> None:
-        self.take(exchange.id)
+    def heard_of(self, exchange: Exchange) -> None:
+        """It was answered, has failed, or rests."""
+        if exchange.state in SETTLED:
+            self._told_to_wait.discard(exchange.id)
+            self.take(exchange.id)
+        elif exchange.not_before - self._clock() > WORTHWHILE_SECONDS:
+            self._rests(exchange)
+
+    def _rests(self, exchange: Exchange) -> None:
+        """Whoever was promised an answer hears once when to expect it."""
+        if self.may_send() and not self.holds(exchange.id) and exchange.id not in self._told_to_wait:
+            self._told_to_wait.add(exchange.id)
+            words = passive.waits(exchange, self._style, now=self._clock())
+            self._tasks.own(self.tell(exchange.openid, words))
 
     def take(self, exchange_id: str, *, after_seconds: float = 0.0) -> None:
         """Bring the exchange, now or when it has settled, unless somebody collects it."""
@@ -118,7 +138,7 @@ class Courier:
             # It may have looked before what we were told of happened; so it looks again when it is done.
             running.add_done_callback(lambda _: self.take(exchange_id))
             return
-        task = self._own(self._bring(exchange_id, after_seconds))
+        task = self._tasks.own(self._bring(exchange_id, after_seconds))
         self._bringing[exchange_id] = task
         task.add_done_callback(lambda _: self._bringing.pop(exchange_id, None))
 
@@ -130,9 +150,13 @@ class Courier:
     async def resume(self) -> None:
         """What was answered just before the start, and whose sending had not begun. Raises StoreUnavailable."""
         since = self._clock() - RESUMED_SECONDS
-        for exchange in await self._store.pending(1_000):
-            if exchange.account == self._account and exchange.state in SETTLED and exchange.answered_at >= since:
-                self.take(exchange.id)
+        offset = 0
+        while rows := await self._store.pending(RESUMED_AT_ONCE, offset):
+            offset += len(rows)
+            for row in rows:
+                is_ours = row.account == self._account and row.state in SETTLED and row.next_page < MOST_PAGES
+                if is_ours and max(row.answered_at, row.started_at) >= since:  # a failure has no answer
+                    self.take(row.id)
 
     async def upload(self, exchange: Exchange, picture: Picture) -> str:
         """The picture's media id, "" where WeChat does not take it."""
@@ -158,17 +182,7 @@ class Courier:
     async def close(self) -> None:
         """What is on its way has a moment; what has not begun waits in the mailbox for the next start."""
         self._is_closed = True
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        await self._tasks.end(GRACE_SECONDS)
 
     async def _show_typing(self, openid: str) -> None:
         try:
@@ -192,49 +206,62 @@ class Courier:
             if self.standing() is Standing.UNKNOWN:
                 await self._show_typing(exchange.openid)
             async with self._turns.setdefault(exchange.openid, asyncio.Lock()), self._at_once:
-                is_over = self._sending[exchange_id] = asyncio.Event()
-                try:
-                    await self._send_pages(exchange_id)
-                finally:
-                    del self._sending[exchange_id]
-                    is_over.set()
+                for _ in range(MOST_PAGES):
+                    if not await self._send_page(exchange_id):
+                        break
         except ApiError as error:
             self._kept += 1
             self._note(error, "send")
         except StoreUnavailable as error:
             log.warning("service.postponed", account=self._account, reason=error.reason)
 
-    async def _send_pages(self, exchange_id: str) -> None:
-        for number in range(1, MOST_PAGES + 1):
+    async def _send_page(self, exchange_id: str) -> bool:
+        """The exchange's next page; whether there was one. Raises ApiError. What certainly was not sent is tried again."""
+        for pause in (*PAUSES, None):
             exchange = await self._desk.wait(exchange_id, 0)
             is_due = exchange is not None and exchange.state in SETTLED and exchange.is_uncollected
             if not is_due or not self.may_send() or self.holds(exchange_id) or self._is_closed:
-                return
+                return False
             if (noted := await self._desk.sending(exchange_id)) is None:
-                return
-            page = passive.pushed(noted, self._style, is_last_push=number == MOST_PAGES, now=self._clock())
-            await self._send(noted, page)
+                return False
+            try:
+                await self._send(noted)
+            except ApiError as error:
+                if isinstance(error, ApiOutcomeUnknown):
+                    raise
+                await self._desk.unsent(exchange_id)
+                is_busy = isinstance(error, ApiUnreachable) or getattr(error, "kind", None) is ApiKind.BUSY
+                if not is_busy or pause is None:
+                    raise
+                await self._sleep(pause)
+            else:
+                return True
+        return False
+
+    async def _send(self, exchange: Exchange) -> None:
+        page = passive.pushed(exchange, self._style, now=self._clock())
+        is_over = self._sending[exchange.id] = asyncio.Event()
+        try:
+            await self._post_page(exchange, page)
             self._brought += 1
-            written = self._desk.delivered(noted, SERVICE, page=page.index, is_last=page.is_last)
+            written = self._desk.delivered(exchange, SERVICE, page=page.index, is_last=page.is_last)
             if written is not None:  # the next page is counted from this one
                 await asyncio.wait([written])
+        finally:
+            del self._sending[exchange.id]
+            is_over.set()
 
-    async def _send(self, exchange: Exchange, page: Page) -> None:
-        """Raises ApiError. What certainly was not sent is tried again."""
-        for pause in (*PAUSES, None):
+    async def _post_page(self, exchange: Exchange, page: Page) -> None:
+        if page.media_id:
             try:
-                if page.media_id:
-                    return await self._post.send_image(exchange.openid, page.media_id)
-                return await self._post.send_text(exchange.openid, page.words)
-            except (ApiUnreachable, ApiRefused) as error:
-                kind = error.kind if isinstance(error, ApiRefused) else ApiKind.BUSY
-                if kind is ApiKind.CONTENT and page.media_id:  # WeChat keeps a picture for three days
-                    page = passive.pushed(replace(exchange, media_id=""), self._style, is_last_push=True, now=0.0)
-                elif kind is not ApiKind.BUSY or pause is None or self._is_closed:
+                return await self._post.send_image(exchange.openid, page.media_id)
+            except ApiRefused as error:
+                if error.kind is not ApiKind.CONTENT:
                     raise
-                else:
-                    await self._sleep(pause)
-        return None
+            page = passive.pushed(
+                replace(exchange, media_id=""), self._style, now=self._clock()
+            )  # WeChat has it no more
+        return await self._post.send_text(exchange.openid, page.words)
 
     def _allow(self) -> None:
         self._standing["send"] = Standing.ALLOWED

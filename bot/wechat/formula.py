@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from bot.wechat import signs
 from bot.wechat.chemistry import arrow, equation
-from bot.wechat.typeset import Kind, Piece, accented, block, fraction, joined, lines_of, root, tightened
+from bot.wechat.typeset import Kind, Piece, accented, block, fraction, joined, lines_of, on_one_line, root, tightened
 
 MAX_DEPTH = 24  # groups and arguments in one another; people get to six
 
@@ -33,7 +33,7 @@ def readable(latex: str, *, in_line: bool = False) -> str:
         text = joined(_Reader(latex, in_line).sequence("")).strip()
     except _Unreadable:
         return latex.strip()
-    return text.replace("\n", "; ") if in_line else text
+    return on_one_line(text) if in_line else text
 
 
 class _Reader:
@@ -91,6 +91,8 @@ class _Reader:
             return [(Kind.TEXT, ESCAPED.sub(lambda found: found[1] or "", self._raw()))]
         if accent := signs.ACCENTS.get(name):
             return [(Kind.TEXT, accented(self._argument(), accent))]
+        if around := signs.AROUND.get(name):
+            return [(Kind.TEXT, self._argument().join(around))]
         if (alphabet := signs.ALPHABETS.get(name)) is not None:
             return [(Kind.TEXT, "".join(alphabet.get(letter, letter) for letter in self._argument()))]
         if sign := signs.ARROWS.get(name):
@@ -114,17 +116,12 @@ class _Reader:
     def binomial(self) -> list[Piece]:
         return [(Kind.TEXT, f"C({self._argument()},{self._argument()})")]
 
-    def box(self) -> list[Piece]:
-        return [(Kind.TEXT, f"【{self._argument()}】")]
-
     def name(self) -> list[Piece]:
         return [(Kind.FUNCTION, self._argument())]
 
-    def tag(self) -> list[Piece]:
-        return [(Kind.SPACE, "  "), (Kind.TEXT, f"({self._argument()})")]
-
-    def modulus(self) -> list[Piece]:
-        return [(Kind.SPACE, " "), (Kind.TEXT, f"(mod {self._argument()})")]
+    def circled(self) -> list[Piece]:
+        words = self._raw()
+        return [(Kind.TEXT, signs.CIRCLED.get(words, f"({words})"))]
 
     def chemistry(self) -> list[Piece]:
         return [(Kind.TEXT, equation(self._raw()))]
@@ -137,8 +134,13 @@ class _Reader:
         kind = Kind.BIG if base in signs.BIG.values() else Kind.TEXT if base.isalnum() else Kind.INFIX
         return [(kind, f"{base}({said})" if said else base)]
 
-    def arc(self) -> list[Piece]:
-        return [(Kind.TEXT, f"⌒{self._argument()}")]
+    def brace(self) -> list[Piece]:
+        """What a brace over or under a part says of it; as a script it would be a power."""
+        part = self._argument()
+        if self._peek() not in ("^", "_"):
+            return [(Kind.TEXT, part)]
+        self._take()
+        return [(Kind.TEXT, f"{part}〔{self._argument()}〕")]
 
     def coloured(self) -> list[Piece]:
         self._raw()
@@ -204,10 +206,10 @@ class _Reader:
         if word in ("", "}", "^", "_", "&", "\\\\"):
             raise _Unreadable
         self._in_line = True
-        text = joined(self._pieces(word)).strip().replace("\n", "; ")
+        text = joined(self._pieces(word)).strip()
         self._in_line = in_line
         self._depth -= 1
-        return text
+        return on_one_line(text)
 
     def _option(self) -> str:
         if self._peek() != "[":
@@ -240,7 +242,9 @@ class _Reader:
         word = self._take()
         if word in ("", "{", "}"):
             raise _Unreadable
-        return "" if word == "." else signs.SIGNS.get(word[1:], word) if word[0] == "\\" else word
+        if word[0] == "\\":
+            return signs.CLOSING.get(word[1:]) or signs.SIGNS.get(word[1:], word)
+        return "" if word == "." else word
 
     def _enter(self) -> None:
         self._depth += 1
@@ -270,6 +274,7 @@ class _Reader:
 # In this order a command's name is looked up; those that are not here are known by what they do.
 TABLES: tuple[tuple[Kind, dict[str, str]], ...] = (
     (Kind.TEXT, signs.SIGNS),
+    (Kind.CLOSING, signs.CLOSING),
     (Kind.INFIX, signs.INFIXES),
     (Kind.SIGNED, signs.SIGNED),
     (Kind.TIGHT, signs.TIGHT),
@@ -280,14 +285,12 @@ TABLES: tuple[tuple[Kind, dict[str, str]], ...] = (
 SHAPES: dict[str, Callable[[_Reader], list[Piece]]] = {
     **dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac"), _Reader.fraction),
     **dict.fromkeys(("binom", "dbinom", "tbinom"), _Reader.binomial),
-    **dict.fromkeys(("boxed", "fbox"), _Reader.box),
     **dict.fromkeys(("operatorname", "operatorname*"), _Reader.name),
     **dict.fromkeys(("overset", "underset", "stackrel"), _Reader.over),
-    **dict.fromkeys(("overarc", "wideparen"), _Reader.arc),
+    **dict.fromkeys(("underbrace", "overbrace"), _Reader.brace),
+    "textcircled": _Reader.circled,
     "not": _Reader.negated,
     "sqrt": _Reader.root,
-    "tag": _Reader.tag,
-    "pmod": _Reader.modulus,
     "ce": _Reader.chemistry,
     "textcolor": _Reader.coloured,
     "left": _Reader.brackets,

@@ -94,7 +94,9 @@ def inline(line: str) -> str:
         words, address = found[1].strip(), found[2].strip("<>").removeprefix("mailto:")
         if not A_PLACE.search(found[2]):
             return found[0]
-        if words and address.startswith(("#", "data:")):  # a place in the same text, or a whole picture
+        if address.startswith("data:"):  # a whole picture
+            return words
+        if words and address.startswith("#"):  # a place in the same text
             return words
         return f"{words}（{hold(address)}）" if words.rstrip("/") not in ("", address.rstrip("/")) else hold(address)
 

@@ -22,9 +22,12 @@ from bot.exchange import Exchange, Kind, State
 from bot.subscriber import Share, Subscriber
 from bot.texts import Texts
 from bot.wechat.commands import Command, Said, command_in, drawing_in
+from bot.wechat.intents import Act, Ask, Choose, Clear, Collect, Forget, Intent, Nothing, Report, Retry, Say
 from bot.wechat.link import link
+from bot.wechat.pages import cut
 from bot.wechat.push import Push
 
+MOST_NAME_BYTES = 1500  # of personas in one reply, which has room for about 2,000
 MORE_SIGNS = ("1", "?", "？")  # as good as 继续 while something waits
 # What WeChat sends in place of a sticker. Source: CowAgent, channel/wechatmp/passive_reply.py.
 UNREADABLE = "【收到不支持的消息类型，暂无法显示】"
@@ -37,71 +40,6 @@ UNREAD_KINDS = {
     "shortvideo": "video",
     "miniprogrampage": "other",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    question: str
-    kind: Kind = Kind.TEXT
-    photo: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Collect:
-    """The next page of the exchange, or the last one again where there is no next."""
-
-    exchange: Exchange
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """The failed exchange is to be asked again."""
-
-    exchange: Exchange
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    name: str  # of a text
-    facts: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Clear:
-    """The conversation so far is to be forgotten; answers stay collectable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choose:
-    """From now on the persona of this name answers, "" for none."""
-
-    persona: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How things stand, for a subscriber or for an administrator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """An administrator's command."""
-
-    command: Command
-    about: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """The subscriber left: every row about them is to be deleted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """`success`, WeChat's word for "seen, no reply"."""
-
-
-Intent = Ask | Collect | Retry | Say | Clear | Choose | Report | Act | Forget | Nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +109,7 @@ def intent(push: Push, box: Box, rules: Rules) -> Intent:
     if box.known is not None:
         return Collect(box.known)
     if box.tapped is not None:
-        return _of_tap(box.tapped)
+        return _of_tap(box.tapped, push, box, rules)
     if push.kind == "image":
         return _of_question(Ask(rules.texts.say("photo_question"), Kind.PHOTO, _photo(push)), push, box, rules)
     if push.kind == "voice":
@@ -244,7 +182,7 @@ def _of_persona(name: str, rules: Rules) -> Intent | None:
     if name.casefold() in known:
         return Choose(known[name.casefold()])
     facts = {
-        "names": "、".join(rules.personas),
+        "names": cut("、".join(rules.personas), MOST_NAME_BYTES)[0],
         "role": texts.say("word_persona"),
         "default": texts.say("word_default"),
     }
@@ -257,9 +195,11 @@ def _of_drawing(push: Push, rules: Rules) -> Intent | None:
     return None
 
 
-def _of_tap(tapped: Exchange) -> Intent:
+def _of_tap(tapped: Exchange, push: Push, box: Box, rules: Rules) -> Intent:
     is_told_failure = tapped.state is State.FAILED and not tapped.is_uncollected
-    return Retry(tapped) if is_told_failure else Collect(tapped)
+    if not is_told_failure:
+        return Collect(tapped)
+    return _too_much(tapped.kind, push, box, rules) or Retry(tapped)
 
 
 def _of_question(ask: Ask, push: Push, box: Box, rules: Rules) -> Intent:
@@ -268,14 +208,19 @@ def _of_question(ask: Ask, push: Push, box: Box, rules: Rules) -> Intent:
             return Collect(waiting)
     if rules.forbids(ask.question):
         return Say("forbidden_words")
+    return _too_much(ask.kind, push, box, rules) or ask
+
+
+def _too_much(kind: Kind, push: Push, box: Box, rules: Rules) -> Say | None:
+    """Why one question more, or the same again, cannot be taken now."""
     unfinished = sum(map(is_unfinished, box.waiting))
     if unfinished > rules.queued_questions:  # one of them runs
         return Say("too_many", {"waiting": unfinished, "link": link(box.waiting[0], rules.texts)})
-    share, draws = rules.share, ask.kind is Kind.DRAWING
+    share, draws = rules.share, kind is Kind.DRAWING
     if not is_administrator(push, rules) and (refusal := share.refusal(box.subscriber, draws=draws)):
         name, limit = refusal
         return Say(name, {"limit": limit})
-    return ask
+    return None
 
 
 def is_unfinished(exchange: Exchange) -> bool:

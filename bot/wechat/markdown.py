@@ -1,7 +1,8 @@
 """
 Markdown as plain text for a phone, because WeChat shows it raw. Pure.
 
-Rule 1: code leaves as it came, but for the indentation that its fence has too; only its fences go.
+Rule 1: code leaves as it came, but for the indentation that its fence has too; only its fences go. A fence of `math` has
+        a formula.
 Rule 2: the time is linear in the text, whatever the text: a block is looked through once, or a bounded way.
 Rule 3: a beginning of the text reads as the beginning of the whole, where it ends at a line's end. Not so inside of, or at the
         first line of, what is only known by its end: a table, a fence, a quote, a formula over several lines, a `<think>`.
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterator
 
 from bot.wechat.display import STRAY, display_at
+from bot.wechat.formula import readable
 from bot.wechat.inline import inline
 from bot.wechat.table import is_table, rows
 
@@ -55,7 +57,8 @@ def _blocks(lines: list[str], quotes: int) -> Iterator[str]:
         if fence := FENCE.match(line):
             while at < len(lines) and not _closes(lines[at], fence[2]):
                 at += 1
-            yield from _without_indentation(lines[first + 1 : at], fence[1])
+            code = _without_indentation(lines[first + 1 : at], fence[1])
+            yield from readable("\n".join(code)).split("\n") if line[fence.end() :].strip() == "math" else code
             at += 1
         elif item := FENCE_IN_ITEM.match(line):
             yield _line(f"{item[1]}\x00").rstrip("\x00 ")
@@ -82,7 +85,7 @@ def _blocks(lines: list[str], quotes: int) -> Iterator[str]:
             at += 1
             while at < len(lines) and "|" in lines[at]:
                 at += 1
-            yield from rows(lines[first], lines[first + 2 : at])
+            yield from rows(lines[first:at])
         elif line.strip() not in STRAY:
             yield _line(line)
 

@@ -24,6 +24,7 @@ ECHO_CHARACTERS = 20
 # From this on a question has waited for another one (or for a key), and its answer says what it answers. One that found the
 # desk free is started as soon as it is recorded.
 WAITED_SECONDS = 1.0
+MEDIA_SECONDS = 71 * 3600.0  # WeChat keeps a picture for three days. Source: its media/upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def words(
         case State.FAILED:
             return Page(_failure(exchange, style.texts, now), claims=exchange if exchange.is_uncollected else None)
         case State.ANSWERED | State.COLLECTED:
+            exchange = _as_of(exchange, now)
             pages = _pages(exchange, style)
             # The same push gets the same words, also when it is the store that remembers it.
             index = exchange.next_page - (exchange.collected_by == push_id)
@@ -99,16 +101,18 @@ def words(
             return _early(exchange, style, so_far) or Page(_meanwhile(exchange, style.texts, waiting, now))
 
 
-def pushed(exchange: Exchange, style: Style, *, is_last_push: bool, now: float) -> Page:
-    """What is sent of a settled exchange without being asked for: its next page, or the news of its failure.
-
-    Only the last page that may be sent bears a link to the next.
-    """
+def pushed(exchange: Exchange, style: Style, *, now: float) -> Page:
+    """What is sent of a settled exchange without being asked for: its next page, or the news of its failure."""
     if exchange.state is State.FAILED:
         return Page(_failure(exchange, style.texts, now), claims=exchange)
+    exchange = _as_of(exchange, now)
     pages = _pages(exchange, style)
-    page = _page(exchange, style, pages, min(exchange.next_page, len(pages) - 1), ())
-    return page if is_last_push else replace(page, words=page.words.removesuffix(_more(exchange, style)))
+    return _page(exchange, style, pages, min(exchange.next_page, len(pages) - 1), ())
+
+
+def waits(exchange: Exchange, style: Style, *, now: float) -> str:
+    """What is sent where a question waits for a key."""
+    return _echo(exchange, style.texts) + _meanwhile(exchange, style.texts, (), now)
 
 
 def _pages(exchange: Exchange, style: Style) -> Sequence[str]:
@@ -133,6 +137,11 @@ def _page(exchange: Exchange, style: Style, pages: Sequence[str], index: int, wa
     others = _others(ready[0], len(ready), style) if is_last and ready and not exchange.media_id else ""
     claims = exchange if index == exchange.next_page else None  # else it went out before
     return Page(pages[index] + others, claims=claims, index=index, is_last=is_last, media_id=exchange.media_id)
+
+
+def _as_of(exchange: Exchange, now: float) -> Exchange:
+    """Without the id of a picture that WeChat has no more."""
+    return replace(exchange, media_id="") if now - exchange.answered_at > MEDIA_SECONDS else exchange
 
 
 def _early(exchange: Exchange, style: Style, so_far: str) -> Page | None:

@@ -28,11 +28,13 @@ SIGNS = _pairs(
     angle ∠ measuredangle ∡ triangle △ square □ Box □ blacksquare ■ qed ∎ diamond ◇ bigcirc ○ odot ⊙ because ∵ therefore ∴
     ldots … cdots … dots … dotsc … dotsb … vdots ⋮ ddots ⋱ prime ′ degree ° celsius ℃ checkmark ✓ dagger † ddagger ‡ star ⋆
     bullet • uparrow ↑ downarrow ↓ Uparrow ⇑ Downarrow ⇓ nearrow ↗ searrow ↘ frown ⌒ smile ⌣
-    lfloor ⌊ rfloor ⌋ lceil ⌈ rceil ⌉ langle ⟨ rangle ⟩ lvert | rvert | vert | lVert ‖ rVert ‖ Vert ‖ lbrace { rbrace }
-    lbrack [ rbrack ] colon : backslash \ surd √ pounds £ yen ¥ euro € S § copyright © AA Å ordinarymark º textdegree °
+    lfloor ⌊ lceil ⌈ langle ⟨ lvert | vert | lVert ‖ Vert ‖ lbrace { lbrack [ colon : backslash \ surd √ pounds £ yen ¥ euro € S § copyright © AA Å ordinarymark º textdegree °
     { { } } | ‖ % % # # $ $ & & _ _ / /
     """
 )
+
+# Signs that close something, with no space before them.
+CLOSING = _pairs("rfloor ⌋ rceil ⌉ rangle ⟩ rvert | rVert ‖ rbrace } rbrack ]")
 
 # Signs between two things, with a space on both sides.
 INFIXES = _pairs(
@@ -66,8 +68,7 @@ FUNCTIONS = _names(
 IGNORED = _names(
     """
     displaystyle textstyle scriptstyle scriptscriptstyle limits nolimits nonumber notag hline mathrm mathbf mathit mathsf
-    mathtt mathnormal boldsymbol bm pmb rm bf it mathop mathbin mathrel mathord mathopen mathclose mathstrut strut underbrace
-    overbrace smash centering tiny small normalsize large Large big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr
+    mathtt mathnormal boldsymbol bm pmb rm bf it mathop mathbin mathrel mathord mathopen mathclose mathstrut strut smash centering tiny small normalsize large Large big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr
     bigm Bigm middle allowbreak
     """
 )
@@ -93,6 +94,15 @@ ACCENTS = {
     "underline": "\u0332",
     "cancel": "\u0336",
 }
+# What stands on both sides of a group.
+AROUND = {
+    **dict.fromkeys(("boxed", "fbox"), ("【", "】")),
+    **dict.fromkeys(("overarc", "overparen", "wideparen"), ("⌒", "")),
+    "substack": ("", ""),
+    "pmod": (" (mod ", ")"),
+    "tag": ("  (", ")"),
+}
+CIRCLED = {str(number): sign for number, sign in enumerate("①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳", 1)}
 NEGATED = {"=": "≠", "∈": "∉", "⊂": "⊄", "⊆": "⊈", "≡": "≢", "∥": "∦", "|": "∤", "<": "≮", ">": "≯", "∃": "∄", "≈": "≉"}
 
 _SCRIPT = dict(zip("BEFHILMRego", "ℬℰℱℋℐℒℳℛℯℊℴ", strict=True))

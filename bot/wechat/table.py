@@ -20,15 +20,16 @@ BAR = re.compile(r"(?<!\\)\|")
 
 def is_table(header: str, delimiter: str) -> bool:
     cells = _cells(delimiter)
-    return len(cells) == len(_cells(header)) and all(DELIMITER.fullmatch(cell) for cell in cells)
+    return all(DELIMITER.fullmatch(cell) for cell in cells) and len(cells) == len(_cells(header, len(cells)))
 
 
-def rows(header: str, lines: list[str]) -> Iterator[str]:
+def rows(lines: list[str]) -> Iterator[str]:
     """The rows of the table as lines of text; of one without rows, the names of its columns."""
-    names = [inline(cell).rstrip("：:") for cell in _cells(header)]
-    if not lines:
+    header, delimiter, *body = lines
+    names = [inline(cell).rstrip("：:") for cell in _cells(header, len(_cells(delimiter)))]
+    if not body:
         yield "；".join(names)
-    table = [row for line in lines if (row := _row(names, line))]
+    table = [row for line in body if (row := _row(names, line))]
     is_wide = any(len(row) > 2 and sum(map(_width, row)) + 2 * len(row) > LONG for row in table)
     for row in table:
         yield "• " + ("\n  " if is_wide else "；").join(row)
@@ -39,13 +40,29 @@ def _width(cell: str) -> int:
 
 
 def _row(names: list[str], line: str) -> list[str]:
-    cells = [inline(TAG_BREAK.sub("，", cell)) for cell in _cells(line)]
+    cells = [inline(TAG_BREAK.sub("，", cell)) for cell in _cells(line, len(names))]
     named = zip(names + [""] * (len(cells) - len(names)), cells, strict=False)
     return [f"{name}：{cell}" if name else cell for name, cell in named if cell]
 
 
-def _cells(row: str) -> list[str]:
+def _cells(row: str, columns: int = 0) -> list[str]:
     row = row.strip().removeprefix("|")
     if not row.endswith("\\|"):
         row = row.removesuffix("|")
-    return [cell.strip().replace("\\|", "|") for cell in BAR.split(row)]
+    cells = BAR.split(row)
+    if 0 < columns < len(cells) and len(whole := _with_their_bars(cells)) == columns:
+        cells = whole
+    return [cell.strip().replace("\\|", "|") for cell in cells]
+
+
+def _with_their_bars(cells: list[str]) -> list[str]:
+    """The cells where a bar between ticks or dollars is no end of one: people write `a|b` and $P(A|B)$."""
+    whole: list[list[str]] = []
+    is_open = False
+    for cell in cells:
+        if is_open:
+            whole[-1].append(cell)
+        else:
+            whole.append([cell])
+        is_open ^= (cell.count("`") + cell.count("$")) % 2 == 1
+    return ["|".join(parts) for parts in whole]

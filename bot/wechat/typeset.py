@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterable
 from enum import Enum, auto
 from itertools import pairwise
+from unicodedata import combining
 
 
 class Kind(Enum):
     START = auto()  # of a line: what stands before its first piece
     TEXT = auto()
+    CLOSING = auto()  # ⌋
     SCRIPT = auto()
     FUNCTION = auto()
     BIG = auto()  # ∑, lim
@@ -29,16 +31,21 @@ class Kind(Enum):
 
 Piece = tuple[Kind, str]
 
+LINES = ("\u0305", "\u0332")  # over and under
+BLANK = "____"  # a line under nothing is there to be filled in
+
 LETTER = r"[^\W\d_]"
 NUMBER = r"\d+(?:[.,]\d+)?"
-SCRIPTS = r"(?:[²³¹⁰-₎ⁱⱼⱽₐ-ₜᴬ-ᵪᵃ-ᶿ′'!°%*\u0300-\u036f\u20d7]|[\^_](?:\w|\([^()]*\)))*"
-CALL = r"(?:\([^()]*\))?"
-# What holds together under a fraction's line: a number, x₁, dx, Δt, f(x), √2, the segment AB, a word, (a+b).
-ATOM = re.compile(rf"(?:[√∛∜]?(?:{NUMBER}|[dΔδ∂]?{LETTER}|[A-Z]{{2,3}}|[\u4e00-\u9fff]+){SCRIPTS}{CALL}|\([^()]*\))")
+SCRIPTS = r"(?:[²³¹⁰-₎ⁱⱼⱽₐ-ₜᴬ-ᵪᵃ-ᶿʰ-ˤ′'!°%*\u0300-\u036f\u20d7]|[\^_](?:\w|\([^()]*\)))*"
+CALL = r"(?:\([^()+\-−±×·/]*\))?"  # n(n+1) is a product
+ENCLOSED = rf"[√∛∜]?\([^()]*\){SCRIPTS}|\[[^\[\]]*\]|\|[^|]*\||‖[^‖]*‖|⌊[^⌊⌋]*⌋|⌈[^⌈⌉]*⌉"
+# What holds together at a fraction's line: a number, x₁, dx, Δt, f(x), √2, the segment AB, a word, (a+b), |a+b|.
+ATOM = re.compile(rf"[√∛∜]?(?:{NUMBER}|[dΔδ∂]?{LETTER}|[A-Z]{{2,3}}|[\u4e00-\u9fff]+){SCRIPTS}{CALL}|{ENCLOSED}")
 ROOTED = re.compile(rf"(?:{NUMBER}|{LETTER}[₀-₉ₐ-ₜᵢⱼᵣᵤᵥ]*|\([^()]*\))")  # √x² could be either
 CALL_WITH_SPACE = re.compile(r"[a-z]{2}[²³¹⁰-₎]* ")  # sin x/y could be either
 TIGHTENED = re.compile(r" *([^\w\s]) *")
 OPERATORS = frozenset("+-−±∓×÷=<>≤≥≠≈→/,;:~∈\n")
+LINE_END = re.compile(r"[ ,;，；]*\n")
 OPENING, CLOSING = ("(", "[", "{", "⟨"), (")", "]", "}", "⟩")
 
 
@@ -89,7 +96,7 @@ class _Line:
 
     def _space_before(self, kind: Kind, text: str) -> str:
         around = (self._last, kind)
-        if kind is Kind.SCRIPT or self._last in (Kind.START, Kind.SIGNED) or Kind.TIGHT in around:
+        if kind in (Kind.SCRIPT, Kind.CLOSING) or self._last in (Kind.START, Kind.SIGNED) or Kind.TIGHT in around:
             return ""
         if around == (Kind.INFIX, Kind.INFIX) or (kind is Kind.INFIX and self._tail in (":", "!", "-")):
             return self._gap
@@ -131,14 +138,18 @@ def lines_of(pieces: Iterable[Piece]) -> list[str]:
 def block(lines: Iterable[str], opening: str, closing: str, *, is_flat: bool) -> list[Piece]:
     """Lines with the same marks around each; or, flat, around all of them on one line."""
     if is_flat:
-        return [(Kind.TEXT, f"{opening}{'; '.join(lines)}{closing}")]
+        return [(Kind.TEXT, opening + on_one_line("\n".join(lines)) + closing)]
     whole = "\n".join(f"{opening}{line}{closing}" for line in lines)
     return [(Kind.BREAK, ""), (Kind.TEXT, whole), (Kind.BREAK, "")]
 
 
+def on_one_line(text: str) -> str:
+    return LINE_END.sub("; ", text)
+
+
 def fraction(over: str, under: str) -> Piece:
     is_sum = has_operator(over.removeprefix("-")) or CALL_WITH_SPACE.search(over)
-    over = f"({over})" if is_sum else over
+    over = f"({over})" if is_sum and not ATOM.fullmatch(over) else over
     return Kind.FRACTION, f"{over}/{under if ATOM.fullmatch(under) else f'({under})'}"
 
 
@@ -162,5 +173,8 @@ def tightened(text: str) -> str:
 
 
 def accented(text: str, mark: str) -> str:
-    """The combining `mark` on every letter and digit."""
-    return "".join(f"{character}{mark}" if character.isalnum() else character for character in text)
+    """The combining `mark` on every letter and digit; a line goes on over the signs between them, as over all of A∪B."""
+    if mark in LINES:
+        text = tightened(text)
+        return "".join(part if part == " " or combining(part) else part + mark for part in text) or BLANK
+    return "".join(part + mark if part.isalnum() else part for part in text)

@@ -12,6 +12,11 @@ from dataclasses import dataclass, field
 from bot.wechat.passive import Page
 from bot.wechat.push import Push
 
+MAX_VISITS = 10_000  # a visit is about 2 KB; so many in a minute are more than an account has
+
+SUCCESS = Page("")  # no words for the subscriber
+PROMISE = Page("")  # nor here, for the courier brings them
+
 
 @dataclass(slots=True, eq=False)
 class Visit:

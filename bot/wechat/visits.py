@@ -20,39 +20,22 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.desk import Desk
+from bot.desk import SETTLED, Desk
 from bot.exchange import Exchange
 from bot.store import StoreUnavailable
 from bot.wechat import passive
 from bot.wechat.counter import Counter
-from bot.wechat.courier import LEFT_SECONDS, Courier
+from bot.wechat.courier import LEFT_SECONDS, SERVICE, Courier
 from bot.wechat.hold import DELIVERIES, Budget, Counts, Timing
-from bot.wechat.intent import (
-    Ask,
-    Box,
-    Collect,
-    Forget,
-    Intent,
-    Nothing,
-    Retry,
-    Rules,
-    at_once,
-    intent,
-    meant,
-    says_more,
-)
+from bot.wechat.intent import Box, Rules, at_once, intent, meant, says_more
+from bot.wechat.intents import Ask, Collect, Forget, Intent, Nothing, Retry
 from bot.wechat.passive import Page, Style
 from bot.wechat.push import Push
 from bot.wechat.view import ServiceView
-from bot.wechat.visit import Visit, key_of
+from bot.wechat.visit import MAX_VISITS, PROMISE, SUCCESS, Visit, key_of
 
 T = TypeVar("T")
 log = structlog.get_logger()
-
-MAX_VISITS = 10_000  # a visit is about 2 KB; so many in a minute are more than an account has
-
-SUCCESS = Page("")  # no words for the subscriber
-PROMISE = Page("")  # nor here, for the courier brings them
 
 
 class Visits:
@@ -99,7 +82,7 @@ class Visits:
         finally:  # also when WeChat has left, which cancels
             visit.open -= 1
             self._unanswered += page is None
-            if page is None and self._courier is not None and visit.exchange_id:
+            if page is None and self._courier is not None and visit.exchange_id and not visit.task.cancelled():
                 self._courier.take(visit.exchange_id, after_seconds=LEFT_SECONDS)  # unless WeChat comes again
         if page is PROMISE and self._courier is not None:
             self._courier.promise(visit.exchange_id, push.openid)
@@ -196,6 +179,8 @@ class Visits:
                     if self._courier is not None:
                         self._courier.greet(push.openid)
                     return await self._answer(visit)
+                case _ if await self._is_blocked(push):
+                    return SUCCESS
                 case _:
                     return Page(await self._counter.words(wanted, push))
         except StoreUnavailable as error:
@@ -220,10 +205,10 @@ class Visits:
 
     async def _box(self, push: Push) -> Box:
         whose = (push.account, push.openid)
+        waiting = await self._desk.mailbox(*whose)  # first: then all that was asked or asked again before is written
         tapped = await self._desk.wait(push.tapped_id, 0) if push.tapped_id else None
         if tapped is not None and (tapped.account, tapped.openid) != whose:
             tapped = None  # somebody else's id, out of a forwarded message
-        waiting = await self._desk.mailbox(*whose)
         last = None
         if not waiting and says_more(push, self._rules):
             last = await self._desk.last_collected(*whose, since=self._clock() - self._timing.repeat_seconds)
@@ -234,7 +219,9 @@ class Visits:
         while (exchange := await self._desk.wait(visit.exchange_id, self._timing.keep_seconds)) is not None:
             if self._courier is not None:  # what is on its way must not come twice
                 await self._courier.brought(exchange.id)
-                exchange = await self._desk.wait(exchange.id, 0) or exchange
+                before, exchange = exchange, await self._desk.wait(exchange.id, 0) or exchange
+                if exchange.collected_by == SERVICE and exchange.next_page != before.next_page:
+                    return SUCCESS  # the subscriber has it
             if (page := await self._words(visit, exchange, is_up=False)) is not None:
                 return page
         return SUCCESS  # it is gone, and so is whoever asked
@@ -255,10 +242,16 @@ class Visits:
                 exchange = await self._soon(self._desk.wait(visit.exchange_id, 0))
                 if exchange is None:
                     return SUCCESS
-                if self._may_send() and not self._is_far(exchange):
+                if self._may_send() and not self._is_far(exchange) and exchange.state not in SETTLED:
                     return PROMISE
                 return await self._words(visit, exchange, is_up=True)
         return Page(self._style.texts.say("not_kept"))
+
+    async def _is_blocked(self, push: Push) -> bool:
+        """As far as the store can tell: what needs no store is said without one."""
+        with suppress(StoreUnavailable, TimeoutError):
+            return (await self._soon(self._counter.subscriber(push.account, push.openid))).is_blocked
+        return False
 
     def _may_send(self) -> bool:
         return self._courier is not None and self._courier.may_send()

@@ -70,7 +70,8 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class Reply:
     kind: str
-    words: str  # of a text reply
+    words: str = ""  # of a text reply
+    media_id: str = ""  # of an image reply
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -178,7 +179,12 @@ def _read(account: Account, body: bytes) -> dict[str, str]:
     names = [child.tag for child in root]
     if root.tag != "xml" or len(set(names)) != len(names):
         raise RedLine("not one <xml> with each field once")
-    return {child.tag: child.text or "" for child in root}
+    return {child.tag: _inner(child) for child in root}
+
+
+def _inner(field: ET.Element) -> str:
+    """A field's text; of one that has fields of its own, those as JSON, as the other form has them."""
+    return json.dumps({child.tag: child.text or "" for child in field}) if len(field) else field.text or ""
 
 
 def _judge_envelope(account: Account, fields: Mapping[str, str], nonce: str) -> None:
@@ -207,4 +213,16 @@ def _judged(account: Account, fields: Mapping[str, str], openid: str) -> Reply:
     size = len(words.encode())
     if size > MAX_TEXT_BYTES:
         raise RedLine(f"{size} bytes of text, more than {MAX_TEXT_BYTES}")
-    return Reply(kind, words)
+    media_id = _media_id(fields) if kind == "image" else ""
+    return Reply(kind, words, media_id)
+
+
+def _media_id(fields: Mapping[str, str]) -> str:
+    try:
+        image = json.loads(fields.get("Image", ""))
+    except ValueError:
+        image = None
+    match image:
+        case {"MediaId": str(media_id)} if media_id:
+            return media_id
+    raise RedLine("an image without a MediaId")

@@ -85,7 +85,7 @@ class Answer:
     text: str | Callable[[Asked], str] = quoting
     think_seconds: float | Callable[[Asked], float] = 0.0  # before the head
     pieces: int = 4
-    chunk_seconds: float = 0.0  # after each piece but the last
+    chunk_seconds: float | Callable[[Asked], float] = 0.0  # after each piece but the last
 
     def play(self, call: Call) -> Iterator[Act]:
         if call.asked is None:
@@ -100,12 +100,13 @@ class Answer:
             yield Head(200, JSON, len(body))
             yield Chunk(body, is_piece=True)
             return
+        pause = self.chunk_seconds(call.asked) if callable(self.chunk_seconds) else self.chunk_seconds
         said = speech(call.asked, _cut(text, self.pieces))
         yield Head(200, SSE)
         yield from (Chunk(data) for data in said.opening)
         for number, data in enumerate(said.pieces):
             if number:
-                yield Pause(self.chunk_seconds)
+                yield Pause(pause)
             yield Chunk(data, is_piece=True)
         yield from (Chunk(data) for data in said.closing)
 

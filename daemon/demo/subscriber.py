@@ -108,6 +108,14 @@ class WeChatSide:
     async def unfollow(self, openid: str, *, watch: Watch = _unwatched) -> Outcome:
         return await self.push("event", openid, watch=watch, Event="unsubscribe", EventKey="")
 
+    async def click(self, openid: str, key: str, *, watch: Watch = _unwatched) -> Outcome:
+        """A tap on the account's menu."""
+        return await self.push("event", openid, watch=watch, Event="CLICK", EventKey=key)
+
+    async def photo(self, openid: str, url: str, *, watch: Watch = _unwatched) -> Outcome:
+        """A picture that WeChat keeps at `url`."""
+        return await self.push("image", openid, watch=watch, PicUrl=url, MediaId=secrets.token_urlsafe(24))
+
     async def push(self, kind: str, openid: str, *, watch: Watch = _unwatched, **fields: str | int) -> Outcome:
         """Any push: `fields` are its own, by WeChat's names."""
         return await self.deliver(self.signed(kind, openid, **fields), openid, watch=watch)

@@ -6,12 +6,13 @@ Rule 1: every sentence is made here, in the visitor's language; words of a visit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from daemon.demo.envelope import LINK, Reply
-from daemon.demo.phone import Bubble
+from daemon.demo.envelope import Reply
+from daemon.demo.phone import PHOTO, Bubble, Did
 from daemon.demo.program import Made
 from daemon.demo.received import Received
 from daemon.demo.scene import NAMES
@@ -25,6 +26,13 @@ from proxy.health import KeyView
 SEEN = 8
 ID_HEADER = "X-Client-Request-Id"
 
+MEDIA_PATH, PHOTOS_PATH = "/demo/media/", "/demo/photos/"
+# A link that sends something, or one that opens something. Between matches, `split` gives content, id, address and words.
+LINK = re.compile(
+    r'<a href="(?:weixin://bizmsgmenu\?msgmenucontent=([^&"]+)&msgmenuid=([^"]*)|(https?://[^"]+))">(.+?)</a>',
+    re.DOTALL,
+)
+
 _TONE = {What.OPEN: "resting", What.ANSWERED: "well", What.DECLINED: "well", What.CLOSED: "off"}
 
 
@@ -33,17 +41,25 @@ def chat(bubbles: Sequence[Bubble], words: Words, now: float) -> list[dict[str, 
     return [
         {
             "number": bubble.number,
-            "said": "" if bubble.is_event else bubble.said,
-            "note": words.followed if bubble.is_event else "",
+            "said": bubble.said,
+            "photo": PHOTOS_PATH + PHOTO if bubble.did is Did.PHOTO else "",
+            "note": _note(bubble, words),
             "deliveries": [
                 {"tone": _TONE.get(each.what, "ill"), "text": _delivery(number, each, now - bubble.since, words)}
                 for number, each in enumerate(bubble.outcome.deliveries, 1)
             ],
             "reply": _parts(bubble.outcome.reply) if bubble.outcome.reply else [],
+            "picture": _picture(bubble.outcome.reply),
+            "served": words.served if bubble.did is Did.SERVED else "",
             "red_line": words.red_line if bubble.outcome.red_line else "",
         }
         for bubble in bubbles
     ]
+
+
+def follows(bubbles: Sequence[Bubble]) -> bool:
+    did = [bubble.did for bubble in bubbles if bubble.did in (Did.FOLLOW, Did.UNFOLLOW)]
+    return did[-1:] == [Did.FOLLOW]
 
 
 def keys(views: Sequence[KeyView], language: Language) -> list[dict[str, Any]]:
@@ -99,12 +115,23 @@ def _delivery(number: int, delivery: Delivery, open_for: float, words: Words) ->
     return sentence.format(number=number, seconds=f"{seconds:.1f}", detail=delivery.detail)
 
 
+def _note(bubble: Bubble, words: Words) -> str:
+    """Everything is deleted before the daemon says `success` to an unfollow."""
+    is_done = any(delivery.what is What.DECLINED for delivery in bubble.outcome.deliveries)
+    return words.deleted if bubble.did is Did.UNFOLLOW and is_done else words.notes.get(bubble.did, "")
+
+
+def _picture(reply: Reply | None) -> str:
+    return MEDIA_PATH + reply.media_id if reply and reply.media_id else ""
+
+
 def _parts(reply: Reply) -> list[dict[str, str]]:
-    """Text between links, and links; LINK.split gives text, content, id, shown, text, …"""
-    pieces = LINK.split(reply.words)
-    parts = [{"text": pieces[0]}]
-    for content, identity, shown, text in zip(pieces[1::4], pieces[2::4], pieces[3::4], pieces[4::4], strict=True):
-        parts += [{"text": shown, "content": content, "id": identity}, {"text": text}]
+    """Text between links, and links."""
+    first, *rest = LINK.split(reply.words)
+    parts = [{"text": first}]
+    for content, identity, address, shown, text in zip(*(rest[place::5] for place in range(5)), strict=True):
+        goes = {"href": address} if address else {"content": content, "id": identity}
+        parts += [{"text": shown, **goes}, {"text": text}]
     return [part for part in parts if part["text"]]
 
 

@@ -242,7 +242,8 @@ class SqliteStore(SqliteSubscribers):
                    asked_at,
                    kind
               FROM exchange INDEXED BY exchange_by_push
-             WHERE account = :account AND openid = :openid AND state != 'failed'
+             WHERE account = :account AND openid = :openid
+               AND (state != 'failed' OR reason IN ('filtered', 'empty', 'timeout'))
         """
         who = self._who(account, openid)
         _, exchanges, *_ = await self._database.write(

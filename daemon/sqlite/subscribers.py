@@ -28,20 +28,22 @@ class SqliteSubscribers:
         select = """
             WITH asked AS (
                 SELECT asked_at,
-                       kind
+                       kind,
+                       state != 'failed' OR reason IN ('filtered', 'empty', 'timeout') AS counts
                   FROM exchange INDEXED BY exchange_by_push
-                 WHERE account = :account AND openid = :openid AND state != 'failed'
+                 WHERE account = :account AND openid = :openid
                 UNION ALL
                 SELECT asked_at,
-                       kind
+                       kind,
+                       1
                   FROM asked_before INDEXED BY asked_before_by_who
                  WHERE who = :who
             )
             SELECT coalesce(max(persona), '') AS persona,
                    coalesce(max(wants_notices), 0) AS wants_notices,
                    EXISTS (SELECT 1 FROM blocked WHERE who = :who) AS is_blocked,
-                   (SELECT count(*) FROM asked WHERE asked_at >= :today) AS asked_today,
-                   (SELECT count(*) FROM asked WHERE asked_at >= :today AND kind = 'drawing') AS drawn_today,
+                   (SELECT count(*) FROM asked WHERE asked_at >= :today AND counts) AS asked_today,
+                   (SELECT count(*) FROM asked WHERE asked_at >= :today AND kind = 'drawing' AND counts) AS drawn_today,
                    (SELECT count(*) FROM asked WHERE asked_at >= :lately) AS asked_lately
               FROM subscriber
              WHERE account = :account AND openid = :openid

@@ -38,17 +38,19 @@ async def test_what_was_asked_counts_from_the_moments_on_that_are_named(store: E
         asked("midnight", 1000.0, state=State.COLLECTED),
         asked("picture", 1900.0, state=State.ANSWERED, kind=Kind.DRAWING),
         asked("photo", 1940.0, kind=Kind.PHOTO),
-        asked("failed", 1950.0, state=State.FAILED, reason=Reason.TIMEOUT),
+        asked("failed", 1950.0, state=State.FAILED, reason=Reason.UNREACHABLE),
+        asked("took too long", 1950.0, state=State.FAILED, reason=Reason.TIMEOUT),
         asked("another's", 1950.0, openid="o_ben"),
         asked("another account's", 1950.0, account="gh_b"),
     )
 
-    assert await known(store) == Subscriber(asked_today=3, drawn_today=1, asked_lately=1)
+    # A failure that cost the model nothing is not of the day's share; in a minute everything counts.
+    assert await known(store) == Subscriber(asked_today=4, drawn_today=1, asked_lately=3)
 
 
 async def test_leaving_and_coming_back_gives_no_new_share_and_lifts_no_block(store: ExchangeStore) -> None:
     await keep(store, asked("picture", 1950.0, kind=Kind.DRAWING), asked("text", 1950.0))
-    await keep(store, asked("failed", 1950.0, state=State.FAILED, reason=Reason.EMPTY))
+    await keep(store, asked("failed", 1950.0, state=State.FAILED, reason=Reason.UNREACHABLE))
     await store.choose_persona(*ANNA, "teacher")
     await store.want_notices(*ANNA, wants=True)
     await store.block(*ANNA, is_blocked=True)

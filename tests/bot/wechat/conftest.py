@@ -86,7 +86,7 @@ class Bot:
                 settings=DeskSettings(grace_seconds=0.0),
                 clock=self.clock,
                 sleep=self._sleep,
-                on_settled=lambda exchange: self.courier and self.courier.settled(exchange),
+                on_outcome=lambda exchange: self.courier and self.courier.heard_of(exchange),
             )
         )
         rules = Rules(self.texts, **self.rules)

@@ -10,24 +10,8 @@ from bot.exchange import Exchange, Kind, Reason, State
 from bot.subscriber import Share, Subscriber
 from bot.texts import Texts
 from bot.wechat.commands import Command
-from bot.wechat.intent import (
-    UNREADABLE,
-    Act,
-    Ask,
-    Box,
-    Choose,
-    Clear,
-    Collect,
-    Forget,
-    Nothing,
-    Report,
-    Retry,
-    Rules,
-    Say,
-    at_once,
-    intent,
-    meant,
-)
+from bot.wechat.intent import UNREADABLE, Box, Rules, at_once, intent, meant
+from bot.wechat.intents import Act, Ask, Choose, Clear, Collect, Forget, Nothing, Report, Retry, Say
 from bot.wechat.push import Push
 
 TEXTS = Texts("zh")

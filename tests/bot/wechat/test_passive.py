@@ -265,11 +265,16 @@ def test_while_a_picture_is_drawn_the_subscriber_hears_that_it_is():
     assert said(exchange("x1", kind=Kind.DRAWING), now=109.0).startswith("正在画，已经 9 秒了。")
 
 
-def test_what_is_sent_unasked_goes_on_by_itself_and_only_the_last_bears_a_link_to_the_rest():
+def test_what_is_sent_unasked_is_the_next_page_with_a_link_to_the_one_after_it():
     of = answered("一句话。" * 600)
-    pages = [pushed(of, STYLE, is_last_push=False, now=120.0), pushed(of, STYLE, is_last_push=True, now=120.0)]
 
-    assert "点这里看下一页" not in pages[0].words
-    assert pages[1].words.startswith(pages[0].words)
-    assert pages[1].words.endswith("未完，点这里看下一页</a>")
-    assert pushed(NEW_FAILURE, STYLE, is_last_push=False, now=120.0).claims == NEW_FAILURE
+    assert pushed(of, STYLE, now=120.0) == page(of, STYLE)
+    assert pushed(NEW_FAILURE, STYLE, now=120.0).claims == NEW_FAILURE
+
+
+def test_a_picture_that_wechat_has_no_more_is_a_link():
+    shown = page(drawn(media_id="m1", answered_at=100.0), GALLERY, now=100.0 + 72 * 3600)
+
+    assert shown is not None
+    assert shown.media_id == ""
+    assert "点这里看图" in shown.words

@@ -13,13 +13,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from daemon.demo import scene
+from daemon.demo import photo, scene
 from daemon.demo.envelope import Account
 from daemon.demo.page import DemoPage, Stage
-from daemon.demo.phone import Phones
+from daemon.demo.phone import PHOTO, Kind, Phones
 from daemon.demo.program import Program
 from daemon.demo.subscriber import WeChatSide
 from daemon.demo.upstream import ScriptedUpstream
+from daemon.demo.wechat_server import WeChatServer
 from daemon.operator.assets import read_assets
 from daemon.operator.page import setup_templates
 from proxy.health import KeyView
@@ -30,11 +31,14 @@ Client = TestClient[web.Request, web.Application]
 
 
 async def callback(request: web.Request) -> web.Response:
-    """Answers a follow, a tap with its id, 安静 never, and any other text with a link."""
+    """Answers a tap with its id, a photo with its address, 安静 never, an unfollow with `success`, other texts with a link."""
     push = ET.fromstring(await request.read())
     tapped, said = push.findtext("bizmsgmenuid"), push.findtext("Content")
+    said = said or push.findtext("PicUrl") or push.findtext("EventKey")
     if said == "安静":
         await asyncio.Event().wait()
+    if push.findtext("Event") == "unsubscribe":
+        return web.Response(text="success")
     words = (
         f"第 {tapped} 封"
         if tapped
@@ -48,7 +52,16 @@ async def callback(request: web.Request) -> web.Response:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[Client]:
+async def wechat() -> AsyncIterator[WeChatServer]:
+    """The verified account's server."""
+    server = WeChatServer(app_id="wx0123456789abcdef", app_secret="0" * 32)
+    server.pictures[PHOTO] = ("image/png", photo.png())
+    async with server:
+        yield server
+
+
+@pytest.fixture
+async def client(wechat: WeChatServer) -> AsyncIterator[Client]:
     """The page, with a gateway that tries the limited key and then the well one."""
     async with AsyncExitStack() as stack:
         upstream = ScriptedUpstream(scene.script(0.0), organization=scene.organizations())
@@ -79,8 +92,9 @@ async def client() -> AsyncIterator[Client]:
         client = await stack.enter_async_context(TestClient(TestServer(app)))
         url = str(client.make_url("/"))
         side = await stack.enter_async_context(WeChatSide(f"{url}wechat", Account(), patience=PATIENCE))
-        phones = await stack.enter_async_context(Phones(side))
+        phones = await stack.enter_async_context(Phones(dict.fromkeys(Kind, side), wechat, menu_key="today"))
         program = await stack.enter_async_context(Program(url.rstrip("/"), "token"))
         cooling = KeyView("limited", "ited", "openai", "", "cooling", "rate", "", 1.0, 24.0, 0, 0, 1, "")
-        page.raise_curtain(Stage(phones, program, upstream, lambda: [cooling], lambda: "/status/sign-in?ticket=once"))
+        ticket = "/status/sign-in?ticket=once"
+        page.raise_curtain(Stage(phones, wechat, program, upstream, lambda: [cooling], lambda: ticket))
         yield client

@@ -6,11 +6,13 @@ Source of the values: developers.weixin.qq.com/doc/subscription/guide/dev/push/e
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.demo.envelope import Account, Mode, RedLine, opened, seal, signature, signed, unseal
+from daemon.demo.envelope import Account, Mode, RedLine, Reply, opened, seal, signature, signed, unseal
 
 OFFICIAL = Account(
     id="gh_97417a04a28d",
@@ -55,6 +57,14 @@ def test_a_push_is_open_sealed_or_both(mode: Mode, has_fields: bool, has_sealed:
 @pytest.mark.parametrize("body", [b"", b"success"])
 def test_nothing_and_success_are_no_reply(body: bytes) -> None:
     assert opened(OFFICIAL, body, openid="o1", nonce="7") is None
+
+
+@pytest.mark.parametrize("image", [{"MediaId": "media-1"}, '{"MediaId": "media-1"}'])
+def test_a_picture_in_json_has_its_media_id(image: object) -> None:
+    account = Account(form="json")
+    fields = {"ToUserName": "o1", "FromUserName": account.id, "CreateTime": 1_700_000_000, "MsgType": "image"}
+    body = json.dumps({**fields, "Image": image}).encode()
+    assert opened(account, body, openid="o1", nonce="7") == Reply("image", media_id="media-1")
 
 
 @pytest.mark.parametrize("sealed", ["", "?", "AAAA", SEALED_REPLY[:-4] + "AAA="])

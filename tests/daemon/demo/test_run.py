@@ -7,10 +7,15 @@ import re
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+
+from daemon.demo import photo
+from daemon.demo.phone import Chat, Kind
 
 ROOT = Path(__file__).resolve().parents[3]
 STARTED_WITHIN = 30  # seconds; a loaded machine imports slowly
@@ -60,10 +65,50 @@ async def visit(url: str, token: str) -> None:
             assert answer.status == 200  # although two of the three keys are not well
         async with session.get("/demo/status") as answer:
             assert (answer.status, answer.url.path) == (200, "/status")
-        await (await session.post("/demo/say", json={"visitor": "visitor1", "text": "想 0 秒"})).release()
-        async with asyncio.timeout(10):
-            reply: list[dict[str, str]] = []
-            while not reply:
-                async with session.get("/demo/view.json", params={"visitor": "visitor1"}) as answer:
-                    reply = (await answer.json())["chat"][0]["reply"]
-        assert "你问的是「想 0 秒」" in reply[0]["text"]
+        await asyncio.gather(ask_both(session), draw_on_both(session), send_a_photo(session))
+
+
+async def ask_both(session: aiohttp.ClientSession) -> None:
+    """In time, and too late for the one delivery that a verified account holds open."""
+    await do(session, Chat("asking", Kind.PERSONAL), "say", text="想 0 秒")
+    await do(session, Chat("asking", Kind.VERIFIED), "say", text="想 4.5 秒")
+    (entry,) = await chat_of(session, Chat("asking", Kind.PERSONAL), lambda chat: bool(chat[0]["reply"]))
+    assert "你问的是「想 0 秒」" in entry["reply"][0]["text"]
+    asked, served = await chat_of(session, Chat("asking", Kind.VERIFIED), lambda chat: len(chat) == 2)
+    assert asked["reply"] == []
+    assert [delivery["tone"] for delivery in asked["deliveries"]] == ["well"]
+    assert served["served"] == "客服消息"
+    assert "你问的是「想 4.5 秒」" in served["reply"][0]["text"]
+
+
+async def draw_on_both(session: aiohttp.ClientSession) -> None:
+    """A link where pictures cannot be uploaded, the picture itself where they can."""
+    for account in Kind:
+        await do(session, Chat("drawing", account), "say", text="作画 0 秒的猫")
+    (entry,) = await chat_of(session, Chat("drawing", Kind.PERSONAL), lambda chat: bool(chat[0]["reply"]))
+    (link,) = [part["href"] for part in entry["reply"] if "href" in part]
+    (entry,) = await chat_of(session, Chat("drawing", Kind.VERIFIED), lambda chat: bool(chat[0]["picture"]))
+    for address in (link, entry["picture"]):
+        async with session.get(address) as answer:
+            assert (answer.status, answer.content_type) == (200, "image/png")
+
+
+async def send_a_photo(session: aiohttp.ClientSession) -> None:
+    await do(session, Chat("photographer", Kind.PERSONAL), "photo")
+    (entry,) = await chat_of(session, Chat("photographer", Kind.PERSONAL), lambda chat: bool(chat[0]["reply"]))
+    assert f"照片收到了，有 {len(photo.png()):,} 字节" in entry["reply"][0]["text"]
+
+
+async def do(session: aiohttp.ClientSession, chat: Chat, what: str, **body: str) -> None:
+    async with session.post(f"/demo/{what}", json={**chat._asdict(), **body}) as answer:
+        assert answer.status == 204
+
+
+async def chat_of(session: aiohttp.ClientSession, chat: Chat, claim: Callable[[Any], bool]) -> Any:
+    """Its entries, as soon as `claim` holds for them."""
+    async with asyncio.timeout(20):
+        while True:
+            async with session.get("/demo/view.json", params={**chat._asdict(), "lang": "zh"}) as answer:
+                entries = (await answer.json())["chat"]
+            if claim(entries):
+                return entries

@@ -8,15 +8,16 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from wechatpy import parse_message
 from wechatpy.crypto import WeChatCrypto
-from wechatpy.replies import TextReply
+from wechatpy.replies import ImageReply, TextReply
 
-from daemon.demo.envelope import Account, Mode
+from daemon.demo.envelope import Account, Mode, Reply
 from daemon.demo.subscriber import Outcome, WeChatSide, What
 
 SAFE = Account(mode=Mode.SAFE, app_id="wx0123456789abcdef", aes_key="A" * 43)
@@ -57,15 +58,19 @@ def reply(**fields: str) -> str:
 
 
 async def echo_by_wechatpy(request: web.Request) -> web.Response:
-    """A callback as its users write it with wechatpy: opens the push, answers with its words."""
+    """Answers a push with its words."""
+    return await by_wechatpy(request, lambda message: TextReply(message=message, content=message.content))
+
+
+async def by_wechatpy(request: web.Request, answer: Callable[[Any], Any]) -> web.Response:
+    """A callback as its users write it with wechatpy: opens the push, and seals the answer as the push was."""
     body = await request.text()
     crypto = WeChatCrypto(SAFE.token, SAFE.aes_key, SAFE.app_id)
     sealed = request.query.get("encrypt_type") == "aes"
     nonce, stamp = request.query["nonce"], request.query["timestamp"]
     if sealed:
         body = crypto.decrypt_message(body, request.query["msg_signature"], stamp, nonce)
-    message = parse_message(body)
-    said = TextReply(message=message, content=message.content).render()
+    said = answer(parse_message(body)).render()
     return web.Response(text=crypto.encrypt_message(said, nonce, stamp) if sealed else said)
 
 
@@ -76,6 +81,30 @@ async def test_wechatpy_takes_our_pushes_and_we_take_its_replies(mode: Mode) -> 
         outcome = await side.say(OPENID, "你好 <b> & 😀")
     assert (outcome.words, outcome.red_line) == ("你好 <b> & 😀", "")
     assert [delivery.what for delivery in outcome.deliveries] == [What.ANSWERED]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_a_picture_that_wechatpy_replies_with_has_its_media_id(mode: Mode) -> None:
+    async def callback(request: web.Request) -> web.Response:
+        return await by_wechatpy(request, lambda message: ImageReply(message=message, media_id="media-1"))
+
+    async with wechat(callback, Account(mode=mode, app_id=SAFE.app_id, aes_key=SAFE.aes_key)) as side:
+        outcome = await side.say(OPENID, "画")
+    assert outcome.reply == Reply("image", media_id="media-1")
+
+
+async def test_wechatpy_reads_a_tap_on_the_menu_and_a_photo() -> None:
+    seen: list[str] = []
+
+    async def callback(request: web.Request) -> web.Response:
+        message = parse_message(await request.text())
+        seen.append(message.image if message.type == "image" else f"{message.event} {message.key}")
+        return web.Response()
+
+    async with wechat(callback) as side:
+        await side.click(OPENID, "today")
+        await side.photo(OPENID, "http://127.0.0.1/pictures/a")
+    assert seen == ["click today", "http://127.0.0.1/pictures/a"]
 
 
 async def test_wechatpys_own_slip_with_the_end_of_cdata_is_seen() -> None:
@@ -98,6 +127,9 @@ async def test_wechatpys_own_slip_with_the_end_of_cdata_is_seen() -> None:
         (reply(MsgType="markdown"), "unknown MsgType"),
         (reply(Content=" "), "empty"),
         (reply(Content="汉" * 683), "2049 bytes"),
+        (reply(MsgType="image"), "without a MediaId"),
+        (reply(MsgType="image", Image="media-1"), "without a MediaId"),
+        (reply(MsgType="image", Image="<MediaId></MediaId>"), "without a MediaId"),
         ("<xml><Encrypt>AAAA</Encrypt></xml>", "plain mode"),
     ],
 )

@@ -128,6 +128,11 @@ async def test_a_token_is_given_for_the_right_secret_alone(raw: Raw, asked: dict
     assert code(await raw.stable_token(**asked)) == expected
 
 
+async def test_a_token_is_given_for_the_one_grant_type_there_is(raw: Raw) -> None:
+    asked = {"grant_type": "password", "appid": APP_ID, "secret": SECRET}
+    assert code(await raw.post("/cgi-bin/stable_token", asked)) == 40002
+
+
 async def test_a_token_is_refused_when_it_is_missing_unknown_or_expired(raw: Raw, time: Time) -> None:
     token = await raw.with_token()
     assert await raw.text(token="") == 41001
