@@ -154,7 +154,7 @@ class Courier:
         while rows := await self._store.pending(RESUMED_AT_ONCE, offset):
             offset += len(rows)
             for row in rows:
-                is_ours = row.account == self._account and row.state in SETTLED and row.next_page < MOST_PAGES
+                is_ours = row.account == self._account and row.state in SETTLED
                 if is_ours and max(row.answered_at, row.started_at) >= since:  # a failure has no answer
                     self.take(row.id)
 
@@ -220,7 +220,14 @@ class Courier:
         for pause in (*PAUSES, None):
             exchange = await self._desk.wait(exchange_id, 0)
             is_due = exchange is not None and exchange.state in SETTLED and exchange.is_uncollected
-            if not is_due or not self.may_send() or self.holds(exchange_id) or self._is_closed:
+            if (
+                exchange is None
+                or not is_due
+                or exchange.next_page >= MOST_PAGES
+                or not self.may_send()
+                or self.holds(exchange_id)
+                or self._is_closed
+            ):
                 return False
             if (noted := await self._desk.sending(exchange_id)) is None:
                 return False
