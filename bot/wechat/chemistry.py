@@ -16,7 +16,7 @@ ARROW = re.compile(r" ?(<=>|<-->|<->|->|<-)(?:\[([^\[\]]{0,200})\])?(?:\[([^\[\]
 CHARGE = re.compile(r"\^\{([^{}]{1,20})\}|\^(\d*[+-])|(?<=[A-Za-z0-9)\]])([+-])(?=\s|$)")
 COUNT = re.compile(r"(?<=[A-Za-z)\]])(\d{1,4})|_(\d{1,4}|\{[^{}]{1,20}\})")
 WATER = re.compile(r"(?<=[A-Za-z₀-₉)])[.*](?=\d{0,2}[A-Z])")  # of a crystal: CuSO4.5H2O
-NAMED = re.compile(r"\\(?:text|mathrm)\{([^{}]{0,200})\}|\\([A-Za-z]{1,30}) ?")
+NAMED = re.compile(r"\\(?:text|mathrm)\{([^{}]{0,200})\}|\\([A-Za-z]{1,30})(?: (?=\w))?")
 ESCAPING = re.compile(r"(?<=\s)([v^])(?=\s|$)")  # it falls out, or rises
 
 

@@ -28,7 +28,8 @@ SIGNS = _pairs(
     angle ∠ measuredangle ∡ triangle △ square □ Box □ blacksquare ■ qed ∎ diamond ◇ bigcirc ○ odot ⊙ because ∵ therefore ∴
     ldots … cdots … dots … dotsc … dotsb … vdots ⋮ ddots ⋱ prime ′ degree ° celsius ℃ checkmark ✓ dagger † ddagger ‡ star ⋆
     bullet • uparrow ↑ downarrow ↓ Uparrow ⇑ Downarrow ⇓ nearrow ↗ searrow ↘ frown ⌒ smile ⌣
-    lfloor ⌊ lceil ⌈ langle ⟨ lvert | vert | lVert ‖ Vert ‖ lbrace { lbrack [ colon : backslash \ surd √ pounds £ yen ¥ euro € S § copyright © AA Å ordinarymark º textdegree °
+    lfloor ⌊ lceil ⌈ langle ⟨ lvert | vert | lVert ‖ Vert ‖ lbrace { lbrack [
+    colon : backslash \ surd √ pounds £ yen ¥ euro € S § copyright © AA Å ordinarymark º textdegree °
     { { } } | ‖ % % # # $ $ & & _ _ / /
     """
 )
@@ -68,8 +69,9 @@ FUNCTIONS = _names(
 IGNORED = _names(
     """
     displaystyle textstyle scriptstyle scriptscriptstyle limits nolimits nonumber notag hline mathrm mathbf mathit mathsf
-    mathtt mathnormal boldsymbol bm pmb rm bf it mathop mathbin mathrel mathord mathopen mathclose mathstrut strut smash centering tiny small normalsize large Large big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr
-    bigm Bigm middle allowbreak
+    mathtt mathnormal boldsymbol bm pmb rm bf it mathop mathbin mathrel mathord mathopen mathclose mathstrut strut smash
+    centering tiny small normalsize large Large big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm Bigm
+    middle allowbreak
     """
 )
 IGNORED_WITH_ARGUMENT = _names("color label hspace vspace phantom hphantom vphantom cline")

@@ -65,4 +65,4 @@ def _with_their_bars(cells: list[str]) -> list[str]:
         else:
             whole.append([cell])
         is_open ^= (cell.count("`") + cell.count("$")) % 2 == 1
-    return ["|".join(parts) for parts in whole]
+    return [] if is_open else ["|".join(parts) for parts in whole]

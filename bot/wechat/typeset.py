@@ -45,7 +45,7 @@ ROOTED = re.compile(rf"(?:{NUMBER}|{LETTER}[₀-₉ₐ-ₜᵢⱼᵣᵤᵥ]*|\([^
 CALL_WITH_SPACE = re.compile(r"[a-z]{2}[²³¹⁰-₎]* ")  # sin x/y could be either
 TIGHTENED = re.compile(r" *([^\w\s]) *")
 OPERATORS = frozenset("+-−±∓×÷=<>≤≥≠≈→/,;:~∈\n")
-LINE_END = re.compile(r"[ ,;，；]*\n")
+LINE_END = re.compile(r"(?<![ ,;，；])[ ,;，；]*\n")
 OPENING, CLOSING = ("(", "[", "{", "⟨"), (")", "]", "}", "⟩")
 
 

@@ -77,6 +77,7 @@ def test_blocks_become_lines(markdown, text):
         ("见[文档][1]、[文档][]、[文档]", "见文档[1]、[文档]、[文档]"),
         ("有研究[^1]说", "有研究[1]说"),
         ("![图](data:image/png;base64,AAAA)", "图"),
+        ("一![](data:image/png;base64,AAAA)二", "一二"),
         ("[![图](https://e.com/b.svg)](https://e.com)", "图（https://e.com）"),
         ("```a`b``c```", "a`b``c"),
         ("5 &lt; 6&nbsp;&amp;&#38; `&lt;`", "5 < 6 && &lt;"),
@@ -181,6 +182,7 @@ def test_code_is_indented_no_further_than_it_is_itself(markdown, text):
         ("$$a^2$$，$$b^2$$", "a²，b²"),
         ("\\begin{foo}\n**a**\n\\end{foo}", "\\begin{foo}\na\n\\end{foo}"),
         ("$$\n\\frac{a}{b\n$$", "\\frac{a}{b"),
+        ("```math\nx^2 \\\\\ny^2\n```\n```latex\nx^2\n```", "x²\ny²\nx^2"),
         ("$$\n" + "x\n" * 100 + "$$", "x\n" * 99 + "x"),
     ],
 )
@@ -228,6 +230,8 @@ def test_quotes_deeper_than_any_person_writes_keep_their_marks():
             f"• 名：甲\n  长：{'字' * 30}\n  短：一\n• 名：乙\n  短：二",
         ),
         ("| a | b |\n|---|", "| a | b |\n|---|"),
+        ("| $x$ | $|x|$ |\n|--|--|\n| $P(A|B)$ | `a|b` |\n| $5 | $6 |", "• x：P(A|B)；|x|：a|b\n• x：$5；|x|：$6"),
+        ("| a | b |\n|--|--|\n| `x | y | z |\n| 1 | `x | y |", "• a：`x；b：y；z\n• a：1；b：`x；y"),
     ],
 )
 def test_a_table_row_becomes_a_line_that_names_its_columns(table, lines):
@@ -256,7 +260,7 @@ HOSTILE = [
     "[](()", "[[a]", "![", "]", "$", "$a", "$_", " $_a", "\\(", "\\[a", "\\", "~~", "~~a", "|", "|a", "|-", "> ", ">", "# ",
     "#", "- ", " ", "(", "<br", "http://", "https://a_", "\x00", "\x001", "a|b\n-|-\n", "\n> ", "```\n", "1",
     "$$\n", "\\[\n", "$$\\frac{", "$\\sqrt", "$x^", "\\begin{align}\n", "a $$\n", "- ```\n", "```a", "<details>",
-    "<summary>", "<b>",
+    "<summary>", "<b>", "a|b\n-|-\n`|$|", "```math\n",
     "<b>a", "<b", "<think>", "&lt", "&lt;", "&#", "[^1]", "[ab][", "[ab][1]", "[a]: http://a ", "[^1]: ", "=", "= ", "\\\n",
     "$ ", "$ a", "a@", "<a", "<a@", "- [ ] ", "1. ", "![a](b", "[![a](b)",
 ]  # fmt: skip
