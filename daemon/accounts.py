@@ -102,7 +102,7 @@ async def open_bot(
             settings=wiring.thinking(settings),
             look=look_through(Fetch(public, allows=photo_hosts)),
             studio=Studio(draw_through(gateway.drawing, Fetch(public, allows=wiring.any_https)), gallery, upload),
-            hides=lambda text: forbids(text) or forbids(plain(text)),  # what the model wrote, and what is read of it
+            hides=_hiding(words) if words else _nothing,
         )
         desk = await ladder.enter_async_context(
             Desk(
@@ -178,6 +178,11 @@ def _api(session: ClientSession, table: AccountTable, app_secret: Secret) -> WeC
         hosts=hosts_of(table.api_base),
         clock=time.monotonic,
     )
+
+
+def _hiding(words: WordFile) -> Callable[[str], bool]:
+    """Looks at what the model wrote, and at what is read of it."""
+    return lambda text: words.finds(text) or words.finds(plain(text))
 
 
 def _nothing(text: str) -> bool:
