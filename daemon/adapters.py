@@ -20,6 +20,7 @@ from bot.picture import Picture, picture_of
 from daemon.operator.words import WORDS
 from proxy.chat import Chat, EmptyAnswer, TornAnswer
 from proxy.draw import Drawing
+from proxy.health import Event
 from proxy.keypool import KeyPool
 from proxy.refusal import Refusal
 
@@ -89,7 +90,7 @@ class KeysBackstage:
         return sum(view.state == "ready" for view in self._pool.snapshot())
 
     def switch(self, key: str, *, is_on: bool) -> bool:
-        is_known = self._pool.switch(key, is_on=is_on)
+        is_known = self._pool.operate(key, Event.ENABLE if is_on else Event.DISABLE)
         if is_known:
             log.info("key.switched", key=key, on=is_on, by="an administrator")
         return is_known

@@ -35,6 +35,7 @@ from proxy.keypool import KeyPool
 from proxy.line import Line
 from proxy.sender import Sender
 from proxy.soft_affinity import SoftAffinity
+from proxy.tally import Tally
 from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
 from proxy.witness import Witnesses
@@ -52,6 +53,9 @@ class OpenGateway:
     chat: Chat
     drawing: Drawing
     book: UsageBook
+    tally: Tally
+    line: Line
+    allowances: Allowances
     sessions: Sessions
     install_secret: bytes
 
@@ -116,10 +120,12 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
         open_all(sessions, settings)
         road = Road(line, sessions.towards)
         unsupported = Unsupported()
+        tally = Tally()
         sender = Sender(
             pool,
             road,
             book,
+            tally,
             unsupported,
             clock=time.monotonic,
             jitter=random.random,
@@ -128,15 +134,17 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
             secrets=hidden,
         )
         chat = Chat(sender, wiring.chat_parameters(settings), settings.bot.api)
+        allowances = Allowances(
+            clock=time.monotonic, tokens_today=book.spent_today, seconds_left_today=days.seconds_left
+        )
         edge = Gateway(
             pool,
             wiring.callers(settings),
             road,
             wiring.gateway(settings),
-            allowances=Allowances(
-                clock=time.monotonic, tokens_today=book.spent_today, seconds_left_today=days.seconds_left
-            ),
+            allowances=allowances,
             witnesses=Witnesses(book, affinity, SoftAffinity(secrets.token_bytes(16)), time.monotonic, time.time),
+            tally=tally,
             unsupported=unsupported,
             secrets=hidden,
             wall_clock=time.time,
@@ -145,4 +153,16 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
         )
         checks = Job("free checks", lambda: check_due(pool, sessions.towards), CHECK_SECONDS)
         async with jobs_running(health_flush, usage_flush, objects_flush, checks):
-            yield OpenGateway(pool, edge, sender, chat, Drawing(sender), book, sessions, install_secret)
+            yield OpenGateway(
+                pool=pool,
+                edge=edge,
+                sender=sender,
+                chat=chat,
+                drawing=Drawing(sender),
+                book=book,
+                tally=tally,
+                line=line,
+                allowances=allowances,
+                sessions=sessions,
+                install_secret=install_secret,
+            )

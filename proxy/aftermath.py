@@ -27,7 +27,7 @@ from proxy.health import Event, State
 from proxy.lease import EVENT_OF_STATE, Change, Lease
 from proxy.penalty import Cooldown, Downfall, penalty
 from proxy.slot import Slot
-from proxy.verdict import Rule, Verdict
+from proxy.verdict import BLAMELESS, Rule, Verdict
 
 CHECK_AGAIN = 60.0  # seconds; where a free check told nothing
 OVERLOAD_WINDOW = 10.0  # seconds in which two keys that meet an overload show that the model is overloaded
@@ -58,7 +58,7 @@ class Aftermath:
         return self._refused(slot, lease, verdict) + self._weighed(slot, lease, verdict)
 
     def checked(self, slot: Slot, verdict: Verdict) -> Changes:
-        """What a free check told of a key that was rejected."""
+        """What a free check told of a key that was rejected; of any other, `looked_at` asks."""
         if slot.state not in (State.SUSPECT, State.DEAD):
             return ()
         now, was = self._clock(), slot.state
@@ -80,8 +80,19 @@ class Aftermath:
             return ()
         return (Change(f"key.{EVENT_OF_STATE[slot.state]}", slot.key.name, verdict.rule, None, verdict.reason),)
 
+    def looked_at(self, slot: Slot, verdict: Verdict) -> Changes:
+        """What a free check told that the operator asked for, whatever the key's state. It costs the key no cooldown."""
+        now, checked = self._clock(), Change("key.checked", slot.key.name, verdict.rule, None, verdict.reason)
+        if slot.state in (State.SUSPECT, State.DEAD):
+            return (checked, *self.checked(slot, verdict))
+        if verdict.rule is Rule.OK and slot.state is State.BLOCKED_IP:
+            slot.move(Event.OK, now, rule="", reason="", seconds=None)
+            return (checked, Change("key.recovered", slot.key.name, slot.rule))
+        fine = penalty(verdict, slot.key, model="", organization=slot.organization)
+        return (checked, *self._fall(slot, verdict, fine, now)) if isinstance(fine, Downfall) else (checked,)
+
     def _succeeded(self, slot: Slot, lease: Lease) -> Changes:
-        slot.answered += 1
+        slot.has_answered(self._clock())
         changes = []
         for name in slot.cell_names(lease.model) if self._cells else ():
             cell = self._cells.end(name, sent_at=lease.sent_at)
@@ -106,9 +117,9 @@ class Aftermath:
         return Change("limit.narrowed", holder.key.name if holder else "", cell.rule, seconds, cell.reason)
 
     def _refused(self, slot: Slot, lease: Lease, verdict: Verdict) -> Changes:
-        if verdict.rule not in (Rule.CLIENT, Rule.GONE, Rule.TOO_LARGE):
-            slot.failed += 1
         now = self._clock()
+        if verdict.rule not in BLAMELESS:
+            slot.has_failed(now)
         match penalty(verdict, slot.key, model=lease.model, organization=slot.organization):
             case Cooldown() as cooldown:
                 return self._cool(slot, lease, verdict, cooldown, now)

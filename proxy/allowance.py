@@ -46,6 +46,11 @@ class Allowances:
         if found := max(self._limits_reached(caller), default=None):
             raise caller_limit_exceeded(found[1], found[0])
 
+    def in_flight(self, name: str) -> int:
+        """A caller's requests that are on their way now."""
+        account = self._accounts.get(name)
+        return account.in_flight if account else 0
+
     @contextmanager
     def admitted(self, caller: Caller | None) -> Iterator[None]:
         """One request, from here to the end of its answer. Raises a Refusal. None brings its own key and has no limits."""

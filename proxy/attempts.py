@@ -40,6 +40,7 @@ class Attempt:
     key: str
     rule: Rule
     seconds: float
+    upstream: str = ""
 
     def __str__(self) -> str:
         return f"{self.key}:{self.rule}:{self.seconds:.3f}"

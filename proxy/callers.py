@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
@@ -85,6 +85,9 @@ def token_of(headers: Sequence[tuple[str, str]]) -> str | None:
 class Callers:
     def __init__(self, callers: Sequence[Caller]) -> None:
         self._callers = tuple(callers)
+
+    def __iter__(self) -> Iterator[Caller]:
+        return iter(self._callers)
 
     @property
     def are_several(self) -> bool:

@@ -13,7 +13,7 @@ A cell is named by its kind and what it belongs to:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 Name = tuple[str, ...]
@@ -81,6 +81,13 @@ class Cells:
         """Take the cell away if a success of a request sent at `sent_at` proves it over. The cell, if it did."""
         cell = self._cells.get(name)
         return self._cells.pop(name) if cell and sent_at > cell.since else None
+
+    def drop(self, names: Collection[Name], *stems: Name) -> int:
+        """Forget `names`, and those whose name begins with one of `stems`; how many there were."""
+        gone = [name for name in self._cells if name in names or name[:2] in stems]
+        for name in gone:
+            del self._cells[name]
+        return len(gone)
 
     def _bound(self, name: Name) -> None:
         if not name[0].endswith("-model"):

@@ -37,6 +37,16 @@ async def check(key: Key, session_towards: SessionTowards) -> Verdict:
         return Verdict(Rule.CONNECT, "the check did not get through")
 
 
+async def check_now(pool: KeyPool, name: str, session_towards: SessionTowards) -> bool:
+    """Look at the key of this name because the operator wants to know; False where there is none."""
+    key = pool.key_named(name)
+    if key is None:
+        return False
+    verdict = await check(key, session_towards)
+    report(list(pool.checked(key, verdict, is_asked_for=True)))
+    return True
+
+
 async def check_due(pool: KeyPool, session_towards: SessionTowards) -> None:
     """Look at every key whose check is due."""
     due = pool.checks_due()

@@ -49,7 +49,7 @@ class Errand:
         self._keys, self._clock, self._jitter = keys, clock, jitter
         self._secrets, self._is_own_key = secrets, is_own_key
         self._lease: Lease | None = None
-        self._wait_until: float | None = None
+        self.wait_until: float | None = None  # set once it has met no free key
         self._tries = Attempts(call.method, is_client_retry=call.is_client_retry)
         self._needs_tokens = 0
         self._failing = ""  # the upstream whose fault the last attempt's end was
@@ -94,7 +94,7 @@ class Errand:
 
     def give_up(self) -> Command:
         """It has waited for as long as it may, or the line has no place: whatever there is now."""
-        self._wait_until = self._clock()
+        self.wait_until = self._clock()
         return self.begin()
 
     def head(self, status: int, headers: Sequence[tuple[str, str]]) -> Command:
@@ -176,13 +176,13 @@ class Errand:
 
     def _may_wait(self, none: NoKeyAvailable) -> bool:
         now = self._clock()
-        if self._wait_until is None:
-            self._wait_until = now + self.call.queue_seconds
+        if self.wait_until is None:
+            self.wait_until = now + self.call.queue_seconds
         match none.cause:
             case "busy":
-                return now < self._wait_until
+                return now < self.wait_until
             case "cooling" | "upstream":
-                return none.retry_after_seconds is not None and now + none.retry_after_seconds < self._wait_until
+                return none.retry_after_seconds is not None and now + none.retry_after_seconds < self.wait_until
         return False
 
     def _deliver(self, held: bytes = b"") -> Command:
@@ -282,7 +282,8 @@ class Errand:
         return passable_down(self._raw_headers, is_stream=self._watch is not None)
 
     def _note(self, lease: Lease, rule: Rule) -> None:
-        self.attempts.append(Attempt(lease.key.name, rule, self._clock() - lease.sent_at))
+        seconds = self._clock() - lease.sent_at
+        self.attempts.append(Attempt(lease.key.name, rule, seconds, lease.key.upstream.name))
 
     def _settle(self, verdict: Verdict) -> None:
         lease = self._lease

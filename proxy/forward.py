@@ -24,20 +24,14 @@ from proxy.headers import REQUEST_ID, Pairs
 from proxy.intake import Stream
 from proxy.keypool import KeyPool
 from proxy.realtime import Traffic, plain, relay
-from proxy.realtime_words import REALTIME
 from proxy.reception import METHODS, Asked, GatewaySettings, Reception
 from proxy.refusal import Refusal, invalid_request
-from proxy.sse import KIND_OF_PATH
+from proxy.tally import Stopwatch, Tally, route_of
 from proxy.target import target_of
 from proxy.upstream import Road, drive
 from proxy.witness import Witnesses
 
 log = structlog.get_logger()
-
-# Paths that the log names; others may hold an id or a word of somebody's.
-ROUTES = frozenset(
-    {*KIND_OF_PATH, REALTIME, "/v1/models", "/v1/embeddings", "/v1/files", "/v1/moderations", "/v1/batches"}
-)
 
 
 class Gateway:
@@ -50,6 +44,7 @@ class Gateway:
         *,
         allowances: Allowances,
         witnesses: Witnesses,
+        tally: Tally,
         unsupported: Unsupported,
         secrets: Sequence[str],
         wall_clock: Callable[[], float],
@@ -68,6 +63,7 @@ class Gateway:
             jitter=jitter,
         )
         self._road, self._allowances, self._witnesses, self._new_id = road, allowances, witnesses, new_id
+        self._tally = tally
 
     def reconfigure(self, callers: Callers, settings: GatewaySettings, *, secrets: Sequence[str]) -> None:
         reception = self._reception
@@ -112,26 +108,30 @@ class Gateway:
             response = _refuse(refusal, request_id)
             status = refusal.status
         finally:
+            now, status = time.monotonic(), 101 if traffic.is_open else status
+            name = caller.name if caller else ""
+            self._tally.asked(name, request.path, status)
             log.info(
                 "request.finished",
                 request=request_id,
-                caller=caller.name if caller else "",
+                caller=name,
                 method=request.method if request.method in METHODS else "other",
-                route=request.path if request.path in ROUTES else "other",
-                status=101 if traffic.is_open else status,
+                route=route_of(request.path),
+                status=status,
                 attempts=errand.attempts if errand else [],
                 was_cut=errand is not None and errand.was_cut,
-                seconds=round(time.monotonic() - started, 3),
+                seconds=round(now - started, 3),
                 **traffic.facts(),
             )
         return response
 
     async def _carried_out(self, request: web.Request, asked: Asked, traffic: Traffic) -> web.StreamResponse:
-        if asked.errand.call.is_upgrade:
-            return await relay(request, asked.errand, self._road, self._witnesses.book, traffic, asked.names)
-        return await self._answer(request, asked)
+        with self._tally.watching(asked.errand) as stopwatch:
+            if asked.errand.call.is_upgrade:
+                return await relay(request, asked.errand, self._road, self._witnesses.book, traffic, asked.names)
+            return await self._answer(request, asked, stopwatch)
 
-    async def _answer(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, asked: Asked, stopwatch: Stopwatch) -> web.StreamResponse:
         response = web.StreamResponse()
         errand, body, retelling = asked.errand, asked.body, asked.retelling
         sent = body if isinstance(body, bytes) else b""
@@ -151,6 +151,7 @@ class Gateway:
                                 await response.prepare(request)
                                 if told.data:
                                     await response.write(told.data)
+                                stopwatch.has_begun(told)
                                 if told.is_whole:
                                     await response.write_eof()
                             case End():

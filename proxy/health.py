@@ -8,8 +8,10 @@ Rule 2: cooling is not a state: it is a deadline (`proxy.cells`), and only `KeyV
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from proxy.history import HistoryView
 
 
 class State(StrEnum):
@@ -123,3 +125,4 @@ class KeyView:
     failed: int
     last_request_id: str
     cells: tuple[CellView, ...] = ()
+    history: HistoryView = field(default_factory=HistoryView)

@@ -26,6 +26,7 @@ from proxy.verdict import Rule, Verdict
 
 UPSTREAM_RULES = frozenset({BREAKER, INCIDENT, str(Rule.REGION)})  # of cells that rest a whole upstream
 NOBODY_WAKES = frozenset({Rule.RATE, Rule.QUOTA, Rule.SLOW_DOWN, Rule.OVERLOAD, Rule.MODEL, Rule.ADDRESS})
+DONE = {Event.ENABLE: "key.enabled", Event.DISABLE: "key.disabled", Event.CLEAR: "key.cleared"}  # by the operator
 MOST_BUSIER = 2  # requests; a prompt's memory is worth no longer a queue than that
 
 
@@ -154,7 +155,7 @@ class KeyPool:
             self._rankings.changed(slot)
         slot.tokens_limit = verdict.tokens_limit or slot.tokens_limit
         changes = self._aftermath.answered(slot, lease, verdict)
-        self._changed(() if verdict.rule in NOBODY_WAKES else changes)
+        self._changed(changes, wakes=verdict.rule not in NOBODY_WAKES)
         return changes
 
     def release(self, lease: Lease) -> None:
@@ -175,8 +176,12 @@ class KeyPool:
         if slot.probe == lease.id:
             slot.probe = 0
 
-    def _changed(self, changes: tuple[Change, ...]) -> None:
-        if changes:
+    def _changed(self, changes: tuple[Change, ...], *, wakes: bool = True) -> None:
+        now = self._clock() if changes else 0.0
+        for change in changes:
+            if slot := self._named(change.key):
+                slot.history.note(now, change.event, change.rule, change.reason)
+        if changes and wakes:
             self._rankings.wake()
         self._on_change()
         self._on_room()
@@ -195,9 +200,15 @@ class KeyPool:
             slot.check_at = None
         return tuple(slot.key for slot in due)
 
-    def checked(self, key: Key, verdict: Verdict) -> tuple[Change, ...]:
+    def key_named(self, name: str) -> Key | None:
+        """For a free check that the operator asks for."""
+        slot = self._named(name)
+        return slot.key if slot else None
+
+    def checked(self, key: Key, verdict: Verdict, *, is_asked_for: bool = False) -> tuple[Change, ...]:
         slot = self._slots.get(key.fingerprint)
-        changes = self._aftermath.checked(slot, verdict) if slot else ()
+        learn = self._aftermath.looked_at if is_asked_for else self._aftermath.checked
+        changes = learn(slot, verdict) if slot else ()
         self._changed(changes)
         return changes
 
@@ -213,20 +224,23 @@ class KeyPool:
         now = self._clock()
         return any(s.is_open(now) and not self._cells.in_the_way(s.cell_names(""), now) for s in self._slots.values())
 
-    def switch(self, name: str, *, is_on: bool) -> bool:
+    def operate(self, name: str, event: Event) -> bool:
         """
-        Enable or disable the key of this name, for the operator; False where there is none. Requests on their way end
-        as they began.
+        Enable or disable the key of this name, or clear it: whatever stands in its way is forgotten. False where there is no
+        such key. Requests on their way end as they began.
         """
-        slot = next((slot for slot in self._slots.values() if slot.key.name == name), None)
+        slot = self._named(name)
         if slot is None:
             return False
-        if slot.move(Event.ENABLE if is_on else Event.DISABLE, self._clock(), rule="", reason="", seconds=None):
+        was_moved = slot.move(event, self._clock(), rule="", reason="", seconds=None)
+        was_freed = event is Event.CLEAR and self._cells.drop(slot.cell_names(""), ("key-model", slot.key.fingerprint))
+        if was_moved or was_freed:
             self._rankings.changed(slot)
-            self._rankings.wake()
-            self._on_change()
-            self._on_room()
+            self._changed((Change(DONE[event], name, ""),))
         return True
+
+    def _named(self, name: str) -> Slot | None:
+        return next((slot for slot in self._slots.values() if slot.key.name == name), None)
 
     def health(self, *, wall: float) -> Health:
         """Everything to be remembered over a restart; `wall` is the time now, epoch seconds."""

@@ -17,7 +17,8 @@ class KeyRecord:
     """
     One key's health. `until` is when its state may end, epoch seconds; None where the state has no end of its own.
 
-    `name` is the key's configured name when it was saved, for people who look into the file; nothing is found by it.
+    `name` is the key's configured name when it was saved, for people who look into the file; nothing is found by it. `history`
+    is `proxy.history`'s own text.
     """
 
     fingerprint: str
@@ -31,6 +32,7 @@ class KeyRecord:
     answered: int = 0
     failed: int = 0
     name: str = ""
+    history: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from proxy.draft import Draft, Unsupported
 from proxy.errand import Errand
 from proxy.keypool import KeyPool
 from proxy.refusal import Refusal
+from proxy.tally import Tally
 from proxy.target import Target
 from proxy.upstream import Road, drive
 from proxy.usage_book import UsageBook
@@ -45,6 +46,7 @@ class Sender:
     pool: KeyPool
     road: Road
     book: UsageBook
+    tally: Tally
     unsupported: Unsupported
     clock: Callable[[], float]
     jitter: Callable[[], float]
@@ -72,24 +74,29 @@ class Sender:
             draft=draft,
         )
         errand = Errand(call, self.pool, clock=self.clock, jitter=self.jitter, secrets=self.secrets)
-        with self.book.watching(errand, draft.body) as watch:
-            async with aclosing(drive(errand, self.road, None)) as parts:
-                async for part in parts:
-                    match part:
-                        case Refusal():
-                            raise part
-                        case Begin(status, _, body) if status >= 400:
-                            raise _refused(status, body)
-                        case Begin():
-                            watch.begin(part)
-                            if header(part, "content-encoding") not in ("", "identity"):
-                                raise TornAnswer  # compressed, although it was asked for as it is
-                            yield part
-                        case bytes():
-                            watch.feed(part)
-                            yield part
-                        case Cut():
-                            raise TornAnswer
+        status = 499  # nobody waits for it any more; nginx's number for it
+        try:
+            with self.tally.watching(errand) as stopwatch, self.book.watching(errand, draft.body) as watch:
+                async with aclosing(drive(errand, self.road, None)) as parts:
+                    async for part in parts:
+                        match part:
+                            case Refusal(status):
+                                raise part
+                            case Begin(status, _, body) if status >= 400:
+                                raise _refused(status, body)
+                            case Begin(status):
+                                watch.begin(part)
+                                stopwatch.has_begun(part)
+                                if header(part, "content-encoding") not in ("", "identity"):
+                                    raise TornAnswer  # compressed, although it was asked for as it is
+                                yield part
+                            case bytes():
+                                watch.feed(part)
+                                yield part
+                            case Cut():
+                                raise TornAnswer
+        finally:
+            self.tally.asked(call.caller, target.path, status)
 
 
 def header(begin: Begin, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from proxy.cells import Cell, Cells, Name
 from proxy.health import TRANSITIONS, CellView, Event, KeyView, State
+from proxy.history import History
 from proxy.key import Key
 from proxy.ledger import CellRecord, KeyRecord
 from proxy.verdict import Rule
@@ -24,6 +25,7 @@ class Slot:
         "answered",
         "check_at",
         "failed",
+        "history",
         "in_flight",
         "key",
         "last_request_id",
@@ -48,6 +50,7 @@ class Slot:
         self.strikes = 0  # how often in a row the state was entered without a success in between
         self.probe = 0  # the lease that tries whether the state is over
         self.in_flight = self.last_used = self.answered = self.failed = 0
+        self.history = History()
         self.organization = key.organization
         self.last_request_id = ""
         self.tokens_limit: int | None = None
@@ -67,6 +70,14 @@ class Slot:
         self.strikes = 0 if state is State.READY else self.strikes + 1
         self.check_at = {State.SUSPECT: now + CHECK_AFTER, State.DEAD: now + LOOK_AGAIN}.get(state)
         return True
+
+    def has_answered(self, now: float) -> None:
+        self.answered += 1
+        self.history.answered(now)
+
+    def has_failed(self, now: float) -> None:
+        self.failed += 1
+        self.history.failed(now)
 
     def is_open(self, now: float) -> bool:
         """Whether its state lets it serve: it is ready, or its time is up and nobody is trying it yet."""
@@ -108,6 +119,7 @@ class Slot:
             answered=self.answered,
             failed=self.failed,
             name=self.key.name,
+            history=self.history.text(now, wall),
         )
 
     def restore(self, record: KeyRecord, now: float, wall: float) -> None:
@@ -116,6 +128,7 @@ class Slot:
         self.state, self.rule, self.reason = State(record.state), record.rule, record.reason
         self.strikes, self.answered, self.failed = record.strikes, record.answered, record.failed
         self.organization = self.key.organization or record.organization
+        self.history.restore(record.history, now, wall)
         self.since = now + min(0.0, record.since - wall) if record.since else float("-inf")
         # No deadline is longer than a day: one that seems so was written while the wall clock was wrong.
         ends = None if record.until is None else now + min(max(0.0, record.until - wall), LOOK_AGAIN)
@@ -151,6 +164,7 @@ class Slot:
                 CellView(name[0], name[2] if len(name) > 2 else "", cell.until - now, cell.rule, cell.reason)
                 for name, cell in held
             ),
+            history=self.history.view(now),
         )
 
 

@@ -9,7 +9,8 @@ Rule 3: models are told apart where the configuration names them; all others are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
@@ -43,6 +44,10 @@ class UsageBook:
         self.models = frozenset(models)
         self._days, self._on_change = days, on_change
         self._spent: dict[tuple[str, str], int] = {}
+        self._today_by: dict[tuple[str, str, str], Counter[str]] = {}  # day, caller, key: requests and tokens
+        self.totals: Counter[tuple[str, str, str, str]] = (
+            Counter()
+        )  # tokens by caller, key, model, kind since the start
         self._newest_days = ("", "")
         self._unsaved: dict[tuple[str, ...], Usage] = {}
 
@@ -77,6 +82,20 @@ class UsageBook:
         """Tokens of questions and answers, reported and estimated."""
         return self._spent.get((self._today(), caller), 0)
 
+    def today_by_caller(self) -> Mapping[str, Counter[str]]:
+        """Today's "requests" that used anything, and their "tokens", by the caller's name."""
+        return self._today_sums(1)
+
+    def today_by_key(self) -> Mapping[str, Counter[str]]:
+        return self._today_sums(2)
+
+    def _today_sums(self, part: int) -> Mapping[str, Counter[str]]:
+        today, sums = self._today(), dict[str, Counter[str]]()
+        for label, used in self._today_by.items():
+            if label[0] == today:
+                sums.setdefault(label[part], Counter()).update(used)
+        return sums
+
     def restore(self, used: Sequence[Usage]) -> None:
         """Take up the sums that the ledger has of today."""
         self._today()
@@ -96,17 +115,22 @@ class UsageBook:
     def _enter(self, usage: Usage) -> None:
         known = self._unsaved.get(usage.label)
         self._unsaved[usage.label] = _sum(known, usage, 1) if known else usage
+        self.totals[usage.label[1:]] += usage.prompt_tokens + usage.completion_tokens
         self._spend(usage)
 
     def _spend(self, usage: Usage) -> None:
-        mine = (usage.day, usage.caller)
-        self._spent[mine] = self._spent.get(mine, 0) + usage.prompt_tokens + usage.completion_tokens
+        mine, tokens = (usage.day, usage.caller), usage.prompt_tokens + usage.completion_tokens
+        self._spent[mine] = self._spent.get(mine, 0) + tokens
+        by_key = self._today_by.setdefault((*mine, usage.key), Counter())
+        by_key["requests"] += usage.requests
+        by_key["tokens"] += tokens
 
     def _today(self) -> str:
         today = self._days.today()
         if today not in self._newest_days:  # two days are remembered: the clock may go back over midnight
             self._newest_days = (self._newest_days[1], today)
             self._spent = {label: spent for label, spent in self._spent.items() if label[0] in self._newest_days}
+            self._today_by = {label: used for label, used in self._today_by.items() if label[0] in self._newest_days}
         return today
 
 

@@ -41,6 +41,11 @@ class Rule(StrEnum):
     GONE = "gone"
 
 
+BLAMELESS = frozenset(
+    {Rule.OK, Rule.CLIENT, Rule.GONE, Rule.TOO_LARGE}
+)  # nobody's fault but the request's, if anybody's
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The head of an upstream's answer and, for errors, its decoded body (at most 64 KiB). Header names in lower case."""

@@ -32,7 +32,8 @@ _INSERT_KEY = """
         organization,
         answered,
         failed,
-        name
+        name,
+        history
     )
     VALUES (
         :fingerprint,
@@ -45,7 +46,8 @@ _INSERT_KEY = """
         :organization,
         :answered,
         :failed,
-        :name
+        :name,
+        :history
     )
 """
 

@@ -28,6 +28,7 @@ from proxy.keypool import KeyPool
 from proxy.line import Line
 from proxy.reception import GatewaySettings
 from proxy.soft_affinity import SoftAffinity
+from proxy.tally import Tally
 from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
 from proxy.witness import Witnesses
@@ -42,6 +43,7 @@ class Bench:
     upstream: ScriptedUpstream
     pool: KeyPool
     book: UsageBook
+    tally: Tally
     url: str
     session: ClientSession = field(repr=False)
     sessions: Sessions = field(repr=False)
@@ -95,7 +97,7 @@ async def start() -> AsyncIterator[Start]:
             pool = KeyPool(pool_keys, clock=lambda: time.monotonic() + later[0], jitter=lambda: 0.0, on_room=line.kick)
             days = Days(ZoneInfo("Asia/Shanghai"), wall_clock)
             book = UsageBook({"gpt-5"}, days)
-            affinity = Affinity()
+            affinity, tally = Affinity(), Tally()
             sessions = await stack.enter_async_context(Sessions())
             ids = itertools.count(1)
             gateway = Gateway(
@@ -109,6 +111,7 @@ async def start() -> AsyncIterator[Start]:
                     seconds_left_today=days.seconds_left,
                 ),
                 witnesses=Witnesses(book, affinity, SoftAffinity(b"salt"), time.monotonic, wall_clock),
+                tally=tally,
                 unsupported=Unsupported(),
                 secrets=[key.secret for key in pool_keys],
                 wall_clock=wall_clock,
@@ -120,6 +123,8 @@ async def start() -> AsyncIterator[Start]:
             front = await stack.enter_async_context(AsyncExitStack())
             (address,) = await front.enter_async_context(serving(app, ["127.0.0.1:0"], Limits(), drain_seconds=0.2))
             session = await stack.enter_async_context(ClientSession())
-            return Bench(simulated, pool, book, f"http://{address}", session, sessions, line, front.aclose, later)
+            return Bench(
+                simulated, pool, book, tally, f"http://{address}", session, sessions, line, front.aclose, later
+            )
 
         yield start

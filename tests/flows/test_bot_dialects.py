@@ -68,6 +68,7 @@ def sender_of(bench: Bench) -> Sender:
         bench.pool,
         Road(bench.line, bench.sessions.towards),
         bench.book,
+        bench.tally,
         Unsupported(),
         clock=lambda: time.monotonic() + bench.later[0],
         jitter=lambda: 0.0,

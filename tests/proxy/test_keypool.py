@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from proxy.health import Event
 from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
 from proxy.lease import NoKeyAvailable, Want
@@ -251,11 +252,11 @@ def test_an_upstream_that_is_not_open_in_a_region_rests_with_all_its_keys_and_no
 def test_a_disabled_key_serves_nobody_until_it_is_enabled_again(clock: Clock) -> None:
     pool = a_pool("a", "b", clock=clock)
 
-    assert pool.switch("a", is_on=False)
+    assert pool.operate("a", Event.DISABLE)
     assert [tell(pool, clock, OK).key.name for _ in range(3)] == ["b", "b", "b"]
-    assert pool.switch("b", is_on=False)
+    assert pool.operate("b", Event.DISABLE)
     assert none_for(pool)[1] is None
-    assert pool.switch("a", is_on=True)
+    assert pool.operate("a", Event.ENABLE)
 
     assert tell(pool, clock, OK).key.name == "a"
     assert states(pool) == ["ready", "disabled"]
@@ -264,7 +265,7 @@ def test_a_disabled_key_serves_nobody_until_it_is_enabled_again(clock: Clock) ->
 def test_what_a_disabled_key_was_still_asked_changes_nothing_about_it(clock: Clock) -> None:
     pool = a_pool("a", clock=clock)
     lease = pool.lease(WANT)
-    pool.switch("a", is_on=False)
+    pool.operate("a", Event.DISABLE)
 
     pool.settle(lease, OK)
     pool.release(lease)
@@ -273,4 +274,4 @@ def test_what_a_disabled_key_was_still_asked_changes_nothing_about_it(clock: Clo
 
 
 def test_a_key_that_is_not_there_cannot_be_switched(clock: Clock) -> None:
-    assert not a_pool("a", clock=clock).switch("c", is_on=False)
+    assert not a_pool("a", clock=clock).operate("c", Event.DISABLE)
