@@ -22,7 +22,8 @@ from daemon.accounts import Allows, open_bot
 from daemon.addresses import Network, parsed
 from daemon.errors import error_middleware
 from daemon.gateway import open_gateway
-from daemon.misdirected import telling_misdirected
+from daemon.looking import looking
+from daemon.misdirected import Misdirections, telling_misdirected
 from daemon.operator.assets import read_assets
 from daemon.operator.page import setup_templates
 from daemon.operator.routes import Operator
@@ -71,22 +72,27 @@ async def running(
         gateway = await ladder.enter_async_context(open_gateway(settings, database))
         store = SqliteStore(database, gateway.install_secret)
         bot = await ladder.enter_async_context(open_bot(settings, gateway, store, vouch=vouch, photo_hosts=photo_hosts))
-        assets = read_assets()
+        assets, misdirections = read_assets(), Misdirections(time.time)
         operator = Operator(
             password=_revealed(settings.operator.password),
             show_words=settings.operator.show_words,
             secret=gateway.install_secret,
-            keys=gateway.pool.snapshot,
+            look=looking(
+                gateway,
+                lambda: [webhook.view() for webhook in bot.webhooks],
+                misdirected=misdirections.last,
+                public_url=settings.server.public_url,
+                listen=settings.server.listen,
+            ),
             has_eligible_key=gateway.pool.has_eligible,
-            accounts=lambda: [webhook.view() for webhook in bot.webhooks],
             store=store,
             assets=assets,
             clock=time.time,
             is_https=lambda request: request.scheme == "https",
             address=lambda request: request.remote or "",
         )
-        middlewares = (error_middleware, telling_misdirected([account.path for account in settings.bot.accounts]))
-        app = web.Application(middlewares=middlewares)
+        paths = [account.path for account in settings.bot.accounts]
+        app = web.Application(middlewares=(error_middleware, telling_misdirected(paths, misdirections)))
         app.on_response_prepare.append(_unsigned)
         setup_templates(app, assets)
         app.add_routes([*gateway.edge.routes(), *operator.routes(), *bot.routes, *extra_routes()])

@@ -69,6 +69,11 @@ class Gateway:
         reception = self._reception
         reception.callers, reception.settings, reception.secrets = callers, settings, tuple(secrets)
 
+    @property
+    def callers(self) -> Callers:
+        """Who may call now."""
+        return self._reception.callers
+
     def routes(self) -> list[web.RouteDef]:
         return [web.route("*", r"/v1{tail:[\s\S]*}", self.handle, expect_handler=self.expect)]
 

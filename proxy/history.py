@@ -31,7 +31,8 @@ class Moment:
 @dataclass(frozen=True, slots=True)
 class HistoryView:
     """
-    `minutes` are (answered, failed), the oldest first, the last one running. The sums are of 24 hours; the newest moment is first.
+    `minutes` are (answered, failed), the oldest first, the last one running. The sums are of 24 hours. The newest moment is
+    first.
     """
 
     minutes: tuple[tuple[int, int], ...] = ()

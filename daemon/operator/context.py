@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bot.exchange import Exchange
-from bot.wechat.view import AccountView
+from daemon.operator.seen import Seen
 from daemon.operator.wechat import AccountCard, account_card, accounts_json
 from daemon.operator.words import WORDS, Language, Words
 from proxy.health import CellView, KeyView
@@ -115,8 +115,7 @@ class StatusPage:
 
 def status_page(
     *,
-    keys: Sequence[KeyView],
-    accounts: Sequence[AccountView],
+    seen: Seen,
     mail: Mail | None,
     now: float,
     language: Language,
@@ -125,6 +124,7 @@ def status_page(
 ) -> StatusPage:
     """`mail` is None where the database did not answer; `now` is epoch seconds."""
     words = WORDS[language]
+    keys = seen.keys
     usable = sum(key.state == "ready" for key in keys)
     pending = tuple(_pending_row(each, now, words, show_words=show_words) for each in mail.pending) if mail else ()
     hidden = mail.pending_count - len(pending) if mail else 0
@@ -139,7 +139,7 @@ def status_page(
         pending=pending,
         more_pending=words.more(hidden) if hidden > 0 else "",
         questions=_figures(mail.counts, words) if mail else (),
-        accounts=tuple(account_card(account, now, words) for account in accounts),
+        accounts=tuple(account_card(account, now, words) for account in seen.accounts),
         show_words=show_words,
         form_token=form_token,
     )

@@ -8,19 +8,18 @@ Rule 2: reading only: no request to a page changes anything about keys or questi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from aiohttp import web
 
 from bot.store import ExchangeStore, StoreUnavailable
-from bot.wechat.view import AccountView
 from daemon.operator.assets import Assets
 from daemon.operator.context import Mail, StatusPage, as_json, status_page
 from daemon.operator.gate import Gate
 from daemon.operator.health import DATABASE_SECONDS, Probes
 from daemon.operator.page import PAGE_HEADERS, asked_language, rendered
+from daemon.operator.seen import Look
 from daemon.operator.sign_in import Seal
-from proxy.health import KeyView
 
 PENDING_SHOWN = 50
 
@@ -32,9 +31,8 @@ class Operator:
         password: str | None,
         show_words: bool,
         secret: bytes,
-        keys: Callable[[], Sequence[KeyView]],
+        look: Look,
         has_eligible_key: Callable[[], bool],
-        accounts: Callable[[], Sequence[AccountView]],
         store: ExchangeStore,
         assets: Assets,
         clock: Callable[[], float],
@@ -46,8 +44,8 @@ class Operator:
         proxies in front may be believed about a visitor's scheme and address. `has_eligible_key`: could any request be
         served now; a key past its rest counts, though the page does not call it ready yet.
         """
-        self._show_words, self._keys, self._store, self._assets = show_words, keys, store, assets
-        self._accounts, self._clock = accounts, clock
+        self._show_words, self._look, self._store, self._assets = show_words, look, store, assets
+        self._clock = clock
         self._probes = Probes(has_eligible_key=has_eligible_key, store=store)
         self._gate = Gate(Seal(secret, password), clock=clock, is_https=is_https, address=address) if password else None
 
@@ -90,8 +88,7 @@ class Operator:
 
     async def _page(self, request: web.Request, form_token: str = "") -> StatusPage:
         return status_page(
-            keys=self._keys(),
-            accounts=self._accounts(),
+            seen=self._look(),
             mail=await self._mail(),
             now=self._clock(),
             language=asked_language(request),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.wechat.view import AccountView
+from daemon.verification import Misdirected
 from proxy.health import KeyView
 from proxy.tally import UpstreamView
 
@@ -31,8 +32,8 @@ class CallerView:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """
-    `tokens_today` are by the key's name. `front_buffers`: a proxy in front holds streams back; None where nobody looked, or nothing
-    could be seen.
+    `tokens_today` are by the key's name. `front_buffers`: a proxy in front holds streams back; None where nobody looked, or
+    nothing could be seen.
     """
 
     keys: Sequence[KeyView] = ()
@@ -40,7 +41,9 @@ class Seen:
     upstreams: Sequence[UpstreamView] = ()
     callers: Sequence[CallerView] = ()
     tokens_today: Mapping[str, int] = field(default_factory=dict)
+    misdirected: Sequence[Misdirected] = ()
     public_url: str = ""
+    listen: Sequence[str] = ()  # as in `server.listen`
     front_buffers: bool | None = None
 
 

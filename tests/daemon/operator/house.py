@@ -18,6 +18,7 @@ from bot.wechat.view import AccountView, Attempt
 from daemon.operator.assets import Assets, read_assets
 from daemon.operator.page import setup_templates
 from daemon.operator.routes import Operator
+from daemon.operator.seen import Seen
 from proxy.health import CellView, KeyView
 
 PASSWORD = "open the gate"
@@ -77,9 +78,8 @@ def build(
         password=password,
         show_words=show_words,
         secret=secret,
-        keys=lambda: keys,
+        look=lambda: Seen(keys=keys, accounts=accounts),
         has_eligible_key=lambda: has_eligible_key,
-        accounts=lambda: accounts,
         store=store,
         assets=assets,
         clock=lambda: time[0],

@@ -25,6 +25,7 @@ from daemon.operator.context import (
 )
 from daemon.operator.gate import SignInPage
 from daemon.operator.page import setup_templates
+from daemon.operator.seen import Seen
 from proxy.health import KeyView
 from proxy.health import State as KeyState
 from tests.daemon.operator.house import a_cell, a_key
@@ -42,8 +43,7 @@ QUESTION = Exchange(
 
 def page(keys: list[KeyView], mail: Mail | None = NOTHING, **changes: object) -> StatusPage:
     values = {
-        "keys": keys,
-        "accounts": [],
+        "seen": Seen(keys=keys, accounts=changes.pop("accounts", ())),  # type: ignore[arg-type]
         "mail": mail,
         "now": 1_000.0,
         "language": "en",
