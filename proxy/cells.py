@@ -82,9 +82,9 @@ class Cells:
         cell = self._cells.get(name)
         return self._cells.pop(name) if cell and sent_at > cell.since else None
 
-    def drop(self, names: Collection[Name], *stems: Name) -> int:
-        """Forget `names`, and those whose name begins with one of `stems`; how many there were."""
-        gone = [name for name in self._cells if name in names or name[:2] in stems]
+    def drop(self, stems: Collection[Name]) -> int:
+        """Forget the cells of which one of `stems` says kind and owner, whatever their model; how many there were."""
+        gone = [name for name in self._cells if name[:2] in stems]
         for name in gone:
             del self._cells[name]
         return len(gone)

@@ -233,7 +233,7 @@ class KeyPool:
         if slot is None:
             return False
         was_moved = slot.move(event, self._clock(), rule="", reason="", seconds=None)
-        was_freed = event is Event.CLEAR and self._cells.drop(slot.cell_names(""), ("key-model", slot.key.fingerprint))
+        was_freed = event is Event.CLEAR and self._cells.drop(slot.cell_stems())
         if was_moved or was_freed:
             self._rankings.changed(slot)
             self._changed((Change(DONE[event], name, ""),))

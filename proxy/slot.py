@@ -105,6 +105,10 @@ class Slot:
                 names.append(("organization-model", organization, model))
         return tuple(names)
 
+    def cell_stems(self) -> frozenset[Name]:
+        """Kind and owner of every cell that can stand in this key's way, whatever the model."""
+        return frozenset(name[:2] for name in self.cell_names("any"))
+
     def record(self, now: float, wall: float) -> KeyRecord:
         ends = self.until if self.until is not None else self.check_at
         return KeyRecord(
@@ -137,7 +141,7 @@ class Slot:
             self.check_at, self.until = now + CHECK_AFTER if ends is None else ends, None
 
     def view(self, cells: Cells, now: float) -> KeyView:
-        mine = {name[:2] for name in self.cell_names("any")}
+        mine = self.cell_stems()
         held = [(name, cell) for name, cell in cells if name[:2] in mine and cell.until > now]
         state, rule, reason, since = str(self.state), self.rule, self.reason, self.since
         left = None if self.until is None else max(0.0, self.until - now)

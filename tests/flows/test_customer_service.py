@@ -191,7 +191,7 @@ async def test_two_hundred_answers_through_an_api_that_fails_arrive_once_or_wait
         *(Fault(code) for code in (45015, 45047, 40001, -1, -1, 45002, 42001) for _ in range(6)),
         *(Cut(before=before) for before in (True, False) for _ in range(6)),
         *(Garbage(500, b"<html>bad gateway</html>") for _ in range(4)),
-        *(Slow(60.0) for _ in range(3)),
+        *(Slow(60.0) for _ in range(3)),  # longer than anybody waits
     ]
     script: list[Scripted] = faults + [Well() for _ in range(SUBSCRIBERS - len(faults))]
     chance.shuffle(script)
@@ -217,7 +217,10 @@ async def test_two_hundred_answers_through_an_api_that_fails_arrive_once_or_wait
             arrived = Counter(sent.openid for sent in server.sent)
             assert set(waiting) | set(arrived) >= set(people)
             assert max(arrived.values()) == 1
-            assert len(waiting) < 30  # of these nobody knows whether they arrived
+            lost = [fault for fault in faults if isinstance(fault, Cut | Garbage | Slow)]
+            assert len(set(waiting) - set(arrived)) <= len(
+                lost
+            )  # of the others that wait, nobody knew that they arrived
             for who in waiting:
                 assert (await say(place, server, who, "继续") or "").startswith(f"答：问题 {who}")
         assert Counter(sent.openid for sent in server.sent) == arrived

@@ -180,3 +180,16 @@ def test_a_day_ends_when_its_seconds_are_over_and_not_before(now: float, zone: s
 
     assert 0 < left <= 26 * 3_600
     assert day(max(0.0, left - 0.01)) == day(0.0) < day(left + 0.01)
+
+
+def test_todays_sums_are_by_caller_and_by_key_and_totals_go_on(wall: Wall, book: UsageBook) -> None:
+    book.add("laptop", "k1", "gpt-5", Tokens(10, 5))
+    book.add("laptop", "k2", "gpt-5", Tokens(1, 0))
+    book.add("team", "k1", "gpt-5", Tokens(2, 0))
+
+    assert book.today_by_caller() == {"laptop": {"requests": 2, "tokens": 16}, "team": {"requests": 1, "tokens": 2}}
+    assert book.today_by_key() == {"k1": {"requests": 2, "tokens": 17}, "k2": {"requests": 1, "tokens": 1}}
+
+    wall.now += 86_400
+    assert (book.today_by_caller(), book.today_by_key()) == ({}, {})
+    assert book.totals["laptop", "k1", "gpt-5", "reported"] == 15
