@@ -405,7 +405,7 @@ async def test_a_429_rotates_for_pictures_too(start: Start) -> None:
 @pytest.mark.parametrize(
     "step",
     [CutStream(0, "clean"), CutStream(0, "close"), CutStream(0, "reset"), LyingLength(), EncodedGzip()],
-    ids=repr,
+    ids=lambda step: type(step).__name__,
 )
 async def test_a_picture_that_breaks_off_is_torn_and_never_asked_for_again(start: Start, step: Step) -> None:
     bench = await start([step], [Answer()])
