@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
+# What needs Python packages alone: one process a core, and a file's tests in one of them, one after the other.
+EVERYWHERE = --numprocesses=auto --dist=loadfile --ignore=tests/browser -m 'not peers'
 # What every install does: only the locked versions, only with the recorded hashes.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
@@ -15,10 +17,11 @@ demo: $(VENV)/run.stamp
 	@$(PY) -m daemon demo
 
 test: $(VENV)/test.stamp
-	@$(PY) -m pytest --ignore=tests/browser -m 'not peers'
+	@$(PY) -m pytest $(EVERYWHERE)
 
 check: $(VENV)/check.stamp peers lint types
-	@$(PY) -m pytest --cov --cov-report=term:skip-covered
+	@$(PY) -m pytest $(EVERYWHERE) --cov --cov-report=
+	@$(PY) -m pytest -m 'browser or peers' --cov --cov-append --cov-report=term:skip-covered
 
 lint: $(VENV)/check.stamp
 	@$(VENV)/bin/ruff check .
