@@ -11,13 +11,14 @@ import contextlib
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from daemon import wiring
 from daemon.config import secrets as secrets_of
 from daemon.jobs import Flush, Job
 from daemon.jobs import running as jobs_running
+from daemon.memory import LOOK_SECONDS, Watermark, limit_bytes
 from daemon.schema import Settings
 from daemon.session import Sessions
 from daemon.sqlite.affinity import SqliteAffinityLedger
@@ -45,7 +46,10 @@ CHECK_SECONDS = 1.0  # how late a free check may be
 
 @dataclass(frozen=True, slots=True)
 class OpenGateway:
-    """`chat` asks and `drawing` has drawn for the bot, over the same pool; both send by `sender`."""
+    """
+    `chat` asks and `drawing` has drawn for the bot, over the same pool; both send by `sender`. `watchers` are called after every
+    change of a key, and may be added to.
+    """
 
     pool: KeyPool
     edge: Gateway
@@ -58,6 +62,7 @@ class OpenGateway:
     allowances: Allowances
     sessions: Sessions
     install_secret: bytes
+    watchers: list[Callable[[], None]]
 
     def reconfigure(self, settings: Settings) -> None:
         """Other keys, callers and limits from the next request on; requests on their way end as they began."""
@@ -108,7 +113,13 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
 
     line = Line()
     keys = wiring.keys(settings, install_secret)
-    pool = KeyPool(keys, clock=time.monotonic, jitter=random.random, on_change=health_flush.wake, on_room=line.kick)
+    watchers = [health_flush.wake]
+
+    def changed() -> None:
+        for wake in watchers:
+            wake()
+
+    pool = KeyPool(keys, clock=time.monotonic, jitter=random.random, on_change=changed, on_room=line.kick)
     pool.restore(await ledger.load(), wall=time.time())
     health_flush.wake()  # so that the ledger speaks of the keys that are configured now, by their names of now
     days = Days(settings.server.timezone, time.time)
@@ -120,7 +131,7 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
         open_all(sessions, settings)
         road = Road(line, sessions.towards)
         unsupported = Unsupported()
-        tally = Tally()
+        tally, memory = Tally(), Watermark(limit_bytes(settings.server.limits.memory_bytes))
         sender = Sender(
             pool,
             road,
@@ -150,9 +161,11 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
             wall_clock=time.time,
             jitter=random.random,
             new_id=new_id,
+            is_short_of_memory=lambda: memory.is_over,
         )
+        memory_watch = Job("memory", memory.look_now, LOOK_SECONDS)
         checks = Job("free checks", lambda: check_due(pool, sessions.towards), CHECK_SECONDS)
-        async with jobs_running(health_flush, usage_flush, objects_flush, checks):
+        async with jobs_running(health_flush, usage_flush, objects_flush, checks, memory_watch):
             yield OpenGateway(
                 pool=pool,
                 edge=edge,
@@ -165,4 +178,5 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
                 allowances=allowances,
                 sessions=sessions,
                 install_secret=install_secret,
+                watchers=watchers,
             )

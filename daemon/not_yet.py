@@ -14,11 +14,7 @@ from daemon.schema import Setting, settings
 
 # A row names a setting, or a table and everything in it.
 NOT_YET: Mapping[str, str] = {
-    "server.tls_certificate": "TLS from files",
-    "server.tls_key": "TLS from files",
     "server.fast_lane": "the short way in",
-    "server.limits.memory_bytes": "a limit on memory",
-    "alerts": "alerts",
 }
 
 

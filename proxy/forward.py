@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from proxy.allowance import Allowances
-from proxy.callers import Callers
+from proxy.callers import Caller, Callers
 from proxy.command import Begin, Cut, End
 from proxy.draft import Unsupported
 from proxy.errand import Errand
@@ -25,7 +25,7 @@ from proxy.intake import Stream
 from proxy.keypool import KeyPool
 from proxy.realtime import Traffic, plain, relay
 from proxy.reception import METHODS, Asked, GatewaySettings, Reception
-from proxy.refusal import Refusal, invalid_request
+from proxy.refusal import Refusal, invalid_request, short_of_memory
 from proxy.tally import Stopwatch, Tally, route_of
 from proxy.target import target_of
 from proxy.upstream import Road, drive
@@ -50,6 +50,7 @@ class Gateway:
         wall_clock: Callable[[], float],
         jitter: Callable[[], float],
         new_id: Callable[[], str],
+        is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
         """`secrets` are blacked out of error bodies; `new_id` makes request ids; `wall_clock` gives epoch seconds."""
         self._reception = Reception(
@@ -63,7 +64,7 @@ class Gateway:
             jitter=jitter,
         )
         self._road, self._allowances, self._witnesses, self._new_id = road, allowances, witnesses, new_id
-        self._tally = tally
+        self._tally, self._is_short_of_memory = tally, is_short_of_memory
 
     def reconfigure(self, callers: Callers, settings: GatewaySettings, *, secrets: Sequence[str]) -> None:
         reception = self._reception
@@ -80,7 +81,7 @@ class Gateway:
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Says `100 Continue` to those who may go on, and to nobody else."""
         try:
-            caller = self._reception.caller_of(request)
+            caller = self._admitted(request)
             target_of(request.raw_path, self._reception.settings.deny)
             if caller is not None:
                 self._allowances.must_admit(caller)
@@ -99,7 +100,7 @@ class Gateway:
         status = 499  # the caller left; nginx's number for it
         try:
             request = plain(request)
-            caller = self._reception.caller_of(request)
+            caller = self._admitted(request)
             with self._allowances.admitted(caller):
                 known = self._reception.known_model(request) if caller else None
                 if known is not None:
@@ -129,6 +130,13 @@ class Gateway:
                 **traffic.facts(),
             )
         return response
+
+    def _admitted(self, request: web.Request) -> Caller | None:
+        """Who calls, None where it brings a key of its own. Raises a Refusal."""
+        caller = self._reception.caller_of(request)
+        if self._is_short_of_memory():
+            raise short_of_memory()
+        return caller
 
     async def _carried_out(self, request: web.Request, asked: Asked, traffic: Traffic) -> web.StreamResponse:
         with self._tally.watching(asked.errand) as stopwatch:

@@ -134,6 +134,11 @@ def upstream_rests(seconds: float) -> Refusal:
     return Refusal(503, "overloaded", message, "server_error", retry_after_seconds=seconds)
 
 
+def short_of_memory() -> Refusal:
+    message = "This gateway is short of memory and takes no new requests for a moment. Please try again in 2 s."
+    return Refusal(503, "overloaded", message, "server_error", retry_after_seconds=2.0)
+
+
 def upstream_unreachable(
     message: str = "The upstream could not be reached. Nothing was sent; please try again.",
 ) -> Refusal:

@@ -14,10 +14,7 @@ from daemon.secret import Sources
 CALLER = '[[proxy.callers]]\nname = "a"\ntoken = "12345678"\n'
 ACCOUNT = '[bot]\nmodel = "m"\n[[bot.accounts]]\nid = "gh_0123456789ab"\ntoken = "abc"\n'
 SET_OTHERWISE = {
-    "server.tls_certificate": 'server.tls_certificate = "x.pem"',
-    "server.tls_key": 'server.tls_key = "x.pem"',
     "server.fast_lane": "server.fast_lane = false",
-    "server.limits.memory_bytes": "server.limits.memory_bytes = 1_000_000",
     "proxy.queue_seconds": "proxy.queue_seconds = 9",
     "proxy.callers[].see_all": f"{CALLER}see_all = true",
     "bot.api": 'bot.api = "responses"',
@@ -31,7 +28,6 @@ SET_OTHERWISE = {
     "bot.accounts[].limits": f"{ACCOUNT}limits.images_per_day = 3",
     "bot.personas": 'bot.personas.teacher = "x"',
     "bot.menu": 'bot.menu.key = "x"',
-    "alerts": 'alerts.webhook = "https://alerts.test"',
 }
 
 
