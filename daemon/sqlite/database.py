@@ -6,16 +6,19 @@ Rule 2: the writer task alone begins and ends transactions. Whoever waits in `wr
         is done all the same, and no transaction stays open.
 Rule 3: all writes that wait are one transaction, with one fsync for all; a write that fails alone is undone alone.
         When the transaction itself fails (disk full, locked), all its writes fail, and the next tries anew.
-Rule 4: a file that is damaged, newer than this program, or no database is refused before anything in it is changed.
+Rule 4: a file that is newer than this program, or no database, is refused before anything in it is changed. One that is damaged
+        is set aside as it is, and a new one begun: the gateway is worth more than the wait for somebody who restores it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,7 +39,6 @@ _UNBINDABLE = (ValueError, OverflowError)
 
 _ADVICE = {
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database; name another file",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a backup, or move it away to begin with an empty one",
     sqlite3.SQLITE_BUSY: "another program is writing to it; stop that one and start again",
     sqlite3.SQLITE_READONLY: "it cannot be written; give it and its folder to the user who runs this",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened for writing; give it and its folder to the user who runs this",
@@ -44,6 +46,10 @@ _ADVICE = {
 }
 
 log = structlog.get_logger()
+
+
+class _Damaged(Exception):
+    """The file's pages contradict each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,19 @@ class Database:
         self._has_residue = False
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except _Damaged:
+            aside = _set_aside(self._path)
+            log.error(
+                "database.set_aside",
+                file=str(aside),
+                advice="a new one was begun; to restore a backup: stop, copy, start",
+            )
+            await self._open()
+        return self
+
+    async def _open(self) -> None:
         async with AsyncExitStack() as stack:
             try:
                 _create_privately(self._path)
@@ -80,7 +99,9 @@ class Database:
                 self._reading = await stack.enter_async_context(_connection(self._path))
                 await self._reading.execute_fetchall("PRAGMA query_only = ON")
             except sqlite3.Error as error:
-                reason = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, f"it cannot be used: {error}")
+                if (code := getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_CORRUPT:
+                    raise _Damaged from error
+                reason = _ADVICE.get(code, f"it cannot be used: {error}")
                 raise DatabaseRefused(self._path, reason) from error
             except OSError as error:
                 reason = f"{error.strerror}; give the file and its folder to the user who runs this"
@@ -89,7 +110,6 @@ class Database:
             self._writer = asyncio.create_task(self._write_what_waits(), name="database writer")
             stack.push_async_callback(self._finish)
             self._stack = stack.pop_all()
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
@@ -119,7 +139,7 @@ class Database:
     async def _accept(self) -> None:
         """Look before anything is written; then set up, and bring the schema up to date."""
         if [tuple(row) for row in await self._run("PRAGMA quick_check(1)")] != [("ok",)]:
-            raise DatabaseRefused(self._path, _ADVICE[sqlite3.SQLITE_CORRUPT])
+            raise _Damaged
         schema = await schema_of(self._writing)
         if schema > len(MIGRATIONS):
             reason = f"its schema {schema} is newer than this program's {len(MIGRATIONS)}; install the newer version"
@@ -244,6 +264,26 @@ def _create_privately(path: Path) -> None:
 
 def _make_private(path: Path) -> None:
     """For a file, or remains of one, that came from elsewhere: a copy, a restored backup."""
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+    for file in _files_of(path):
         with suppress(FileNotFoundError):
-            path.with_name(name).chmod(0o600)
+            file.chmod(0o600)
+
+
+def _set_aside(path: Path) -> Path:
+    """Where the file is now, with its log beside it. Raises DatabaseRefused where it cannot be moved."""
+    stem = f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    number = next(number for number in count() if not path.with_name(f"{stem}-{number}").exists())
+    aside = path.with_name(f"{stem}-{number}")
+    try:
+        _make_private(path)
+        for file in _files_of(path):
+            with suppress(FileNotFoundError):
+                file.rename(aside.with_name(file.name.replace(path.name, aside.name, 1)))
+    except OSError as error:
+        raise DatabaseRefused(path, f"it is damaged, and cannot be moved away: {error.strerror}") from error
+    return aside
+
+
+def _files_of(path: Path) -> tuple[Path, ...]:
+    """The database, and what SQLite keeps beside it."""
+    return tuple(path.with_name(f"{path.name}{suffix}") for suffix in ("", "-wal", "-shm"))

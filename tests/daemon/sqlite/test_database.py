@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.store import StoreUnavailable
 from daemon.sqlite import DatabaseRefused, DatabaseUnavailable
@@ -291,7 +292,7 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) 
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-async def test_a_damaged_file_is_refused_and_left_alone(path: Path) -> None:
+async def test_a_damaged_file_is_set_aside_as_it_is_and_a_new_one_begun(path: Path) -> None:
     async with Database(path) as database:
         for n in range(200):
             await database.write(insert(f"{n}", bytes(500)))
@@ -299,9 +300,15 @@ async def test_a_damaged_file_is_refused_and_left_alone(path: Path) -> None:
     damaged[len(damaged) // 2 :] = b"\x5a" * (len(damaged) - len(damaged) // 2)
     path.write_bytes(damaged)
 
-    assert "damaged" in await refusal(path)
+    with capture_logs() as logs:
+        async with Database(path) as database:
+            assert await database.read("SELECT * FROM exchange") == []
+    [told] = [event for event in logs if event["event"] == "database.set_aside"]
+    [aside] = path.parent.glob("*.damaged-*-0")
+    assert told["file"] == str(aside)
 
-    assert path.read_bytes() == damaged
+    assert aside.read_bytes() == damaged
+    assert aside.stat().st_mode & 0o077 == 0
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
