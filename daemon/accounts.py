@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiohttp import ClientSession, web
 
 from bot.desk import Desk
-from bot.exchange import Exchange
+from bot.exchange import Exchange, State
 from bot.fetch import Fetch, wechat_hosts
 from bot.picture import Picture
 from bot.texts import Texts
@@ -35,17 +35,19 @@ from daemon.gateway import OpenGateway, new_id
 from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
 from daemon.media import Media
-from daemon.news import News
+from daemon.news import Administrators, Hear
 from daemon.schema import Settings
 from daemon.schema.bot import Account as AccountTable
 from daemon.secret import Secret
 from daemon.session import open_public_session, open_session
 from daemon.sqlite.store import SqliteStore
 from daemon.word_file import WordFile
+from proxy.tally import ANSWER_BOUNDS, Histogram
 
 EXPIRY_SECONDS = 3600.0  # between two looks for what is older than it may become
-NOTICES_SECONDS = 5.0  # between two looks for news of the keys
+NOTICES_SECONDS = 2.0  # between two looks for what administrators were not told yet
 WORDS_SECONDS = 5.0  # between two looks at the file of words
+SENDING_SECONDS = 0.5  # for a message that is just being sent at the end: cut there, nobody knows whether it arrived
 
 Allows = Callable[[str, int], bool]
 
@@ -56,6 +58,8 @@ class OpenBot:
     webhooks: Sequence[Webhook]
     couriers: dict[str, Courier]  # by account id
     routes: Sequence[web.AbstractRouteDef]
+    answer_seconds: Histogram
+    hear: Hear
     reconfigure: Callable[[Settings], None]
 
 
@@ -66,9 +70,13 @@ async def open_bot(
     store: SqliteStore,
     *,
     vouch: Callable[[str], None],
+    grace: Callable[[], float],
     photo_hosts: Allows = wechat_hosts,
 ) -> AsyncIterator[OpenBot]:
-    """`vouch` hears every address that has shown to be WeChat's; `photo_hosts` are those that photos are fetched from."""
+    """
+    `vouch` hears every address that has shown to be WeChat's; `grace` tells how many seconds are left at the end for what is
+    on its way; `photo_hosts` are those that photos are fetched from.
+    """
     async with contextlib.AsyncExitStack() as ladder:
         here = photo_hosts is not wechat_hosts
         public = await ladder.enter_async_context(open_public_session(allow_loopback=here))
@@ -86,12 +94,15 @@ async def open_bot(
             words.load()
         forbids = words.finds if words else _nothing
         couriers: dict[str, Courier] = {}
+        answer_seconds = Histogram(ANSWER_BOUNDS)
 
         async def upload(exchange: Exchange, picture: Picture) -> str:
             courier = couriers.get(exchange.account)
             return "" if courier is None else await courier.upload(exchange, picture)
 
         def heard_of(exchange: Exchange) -> None:
+            if exchange.state is State.ANSWERED:
+                answer_seconds.add(max(0.0, exchange.answered_at - exchange.asked_at))
             if (courier := couriers.get(exchange.account)) is not None:
                 courier.heard_of(exchange)
 
@@ -113,6 +124,7 @@ async def open_bot(
                 on_outcome=heard_of,
             )
         )
+        ladder.push_async_callback(_close, desk.close, grace, 0.0)
         accounts = []
         for table in settings.bot.accounts:
             style = wiring.style(settings, lambda exchange: media.link(exchange.picture, exchange.answered_at))
@@ -121,7 +133,7 @@ async def open_bot(
             if table.app_secret and table.customer_service == "auto":
                 api = _api(await ladder.enter_async_context(open_session()), table, table.app_secret)
                 courier = couriers[table.id] = Courier(table.id, api, desk, store, style, clock=time.time)
-                ladder.push_async_callback(courier.close)
+                ladder.push_async_callback(_close, courier.close, grace, SENDING_SECONDS)
             counter = Counter(
                 store,
                 desk,
@@ -144,16 +156,15 @@ async def open_bot(
             # No picture outlives the question that it answers: `posthouse forget` finds pictures by questions.
             await gallery.expire(before=now - min(settings.bot.images.keep_hours * 3600, kept))
 
-        news = News(
-            gateway.pool,
-            store,
-            couriers,
+        administrators = Administrators(
+            store.notified,
+            {account: courier.tell for account, courier in couriers.items()},
             Texts(overrides=settings.bot.texts),
             {table.id: frozenset(table.administrators) for table in settings.bot.accounts},
         )
         jobs = [Job("expiry", forget_the_old, EXPIRY_SECONDS)]
         if couriers:
-            jobs.append(Job("notices", news.tell, NOTICES_SECONDS))
+            jobs.append(Job("notices", administrators.tell, NOTICES_SECONDS))
         if words is not None:
             jobs.append(Job("words", words.refresh, WORDS_SECONDS))
         await ladder.enter_async_context(jobs_running(*jobs))
@@ -167,7 +178,7 @@ async def open_bot(
         if settings.bot.cloudrun.enabled and settings.bot.cloudrun.secret:
             secret, timing = settings.bot.cloudrun.secret.reveal(), wiring.cloudrun_timing(settings)
             routes += CloudRun(accounts, secret=secret, clock=time.time, timing=timing).routes()
-        yield OpenBot(desk, webhooks, couriers, routes, voices.reconfigure)
+        yield OpenBot(desk, webhooks, couriers, routes, answer_seconds, administrators.hear, voices.reconfigure)
 
 
 def _api(session: ClientSession, table: AccountTable, app_secret: Secret) -> WeChatApi:
@@ -178,6 +189,10 @@ def _api(session: ClientSession, table: AccountTable, app_secret: Secret) -> WeC
         hosts=hosts_of(table.api_base),
         clock=time.monotonic,
     )
+
+
+async def _close(close: Callable[[float], Awaitable[None]], grace: Callable[[], float], at_least: float) -> None:
+    await close(max(grace(), at_least))
 
 
 def _hiding(words: WordFile) -> Callable[[str], bool]:

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_network
 
 from aiohttp import web
@@ -20,18 +21,28 @@ from bot.store import ExchangeStore
 from daemon import wiring
 from daemon.accounts import Allows, open_bot
 from daemon.addresses import Network, parsed
+from daemon.alerts import open_alerts
+from daemon.certificate import Certificate, kept_fresh, open_certificate
 from daemon.errors import error_middleware
+from daemon.farewell import Farewell
 from daemon.gateway import open_gateway
+from daemon.listeners import can_speak_tls
 from daemon.looking import looking
+from daemon.metrics import Sources, exposition
 from daemon.misdirected import Misdirections, telling_misdirected
+from daemon.news import telling_news
+from daemon.operator.actions import Levers
 from daemon.operator.assets import read_assets
 from daemon.operator.page import setup_templates
 from daemon.operator.routes import Operator
+from daemon.operator.sign_in import SignedOut
 from daemon.schema import Settings
 from daemon.secret import Secret
 from daemon.server import serving
 from daemon.sqlite.database import Database
+from daemon.sqlite.sign_outs import SqliteSignOuts
 from daemon.sqlite.store import SqliteStore
+from proxy.checks import check_now
 from proxy.keypool import KeyPool
 
 MOST_VERIFIED = 1_000  # addresses of WeChat's servers, which have no limit of connections; it has some hundred
@@ -57,45 +68,65 @@ async def running(
     settings: Settings,
     *,
     extra_routes: Callable[[], Sequence[web.AbstractRouteDef]] = tuple,
-    drain_seconds: float = 3.0,
+    drain_seconds: float = 2.5,
     photo_hosts: Allows = wechat_hosts,
 ) -> AsyncIterator[Running]:
-    """Everything there is, inside the block. Raises CannotListen, DatabaseRefused and BadWordFile."""
+    """Everything there is, inside the block. Raises CannotListen, DatabaseRefused, BadWordFile and WrongConfig."""
     verified: set[Network] = set()
 
     def vouch(address: str) -> None:
         if len(verified) < MOST_VERIFIED and parsed(address):
             verified.add(ip_network(address))
 
+    certificate = open_certificate(settings.server.tls_certificate, settings.server.tls_key)
+    farewell = Farewell(drain_seconds, time.monotonic)
     async with contextlib.AsyncExitStack() as ladder:
         database = await ladder.enter_async_context(Database(settings.server.database))
         gateway = await ladder.enter_async_context(open_gateway(settings, database))
         store = SqliteStore(database, gateway.install_secret)
-        bot = await ladder.enter_async_context(open_bot(settings, gateway, store, vouch=vouch, photo_hosts=photo_hosts))
+        bot = await ladder.enter_async_context(
+            open_bot(settings, gateway, store, vouch=vouch, grace=farewell.left, photo_hosts=photo_hosts)
+        )
+        alerts = await ladder.enter_async_context(open_alerts(settings))
+        await ladder.enter_async_context(telling_news(gateway.pool, (alerts.hear, bot.hear)))
         assets, misdirections = read_assets(), Misdirections(time.time)
+        paths = [account.path for account in settings.bot.accounts]
+        app = web.Application(middlewares=(error_middleware, telling_misdirected(paths, misdirections)))
+        app.on_response_prepare.append(_unsigned)
+        sign_outs, signed_out = SqliteSignOuts(database), SignedOut()
+        signed_out.restore(await sign_outs.load())
+        look = looking(
+            gateway,
+            lambda: [webhook.view() for webhook in bot.webhooks],
+            misdirected=misdirections.last,
+            public_url=settings.server.public_url,
+            listen=settings.server.listen,
+        )
+        measured = Sources(look, gateway.tally, gateway.line, gateway.book.totals, bot.answer_seconds)
         operator = Operator(
             password=_revealed(settings.operator.password),
             show_words=settings.operator.show_words,
             secret=gateway.install_secret,
-            look=looking(
-                gateway,
-                lambda: [webhook.view() for webhook in bot.webhooks],
-                misdirected=misdirections.last,
-                public_url=settings.server.public_url,
-                listen=settings.server.listen,
+            look=look,
+            levers=Levers(
+                operate=gateway.pool.operate,
+                check=lambda name: check_now(gateway.pool, name, gateway.sessions.towards),
+                snapshot=gateway.pool.snapshot,
             ),
+            exposition=partial(exposition, measured),
             has_eligible_key=gateway.pool.has_eligible,
             store=store,
+            signed_out=signed_out,
+            save_sign_outs=sign_outs.save,
             assets=assets,
+            templates=setup_templates(app, assets),
             clock=time.time,
             is_https=lambda request: request.scheme == "https",
             address=lambda request: request.remote or "",
         )
-        paths = [account.path for account in settings.bot.accounts]
-        app = web.Application(middlewares=(error_middleware, telling_misdirected(paths, misdirections)))
-        app.on_response_prepare.append(_unsigned)
-        setup_templates(app, assets)
+        gateway.watchers.append(operator.wake)
         app.add_routes([*gateway.edge.routes(), *operator.routes(), *bot.routes, *extra_routes()])
+        look_at_certificate = await ladder.enter_async_context(kept_fresh(certificate))
         bound = await ladder.enter_async_context(
             serving(
                 app,
@@ -103,15 +134,20 @@ async def running(
                 wiring.limits(settings),
                 trusted_proxies=settings.server.trusted_proxies,
                 exempt=verified,
+                tls=certificate.context if certificate else None,
                 drain_seconds=drain_seconds,
             )
         )
+        ladder.callback(farewell.begin)
+        ladder.push_async_callback(operator.close)  # the page's streams end before the server waits for whatever runs
 
         def reload(changed: Settings) -> None:
             gateway.reconfigure(changed)
             bot.reconfigure(changed)
+            alerts.reconfigure(changed)
+            look_at_certificate()
 
-        yield Running(_url(bound), gateway.pool, operator, store, app, reload)
+        yield Running(_url(bound, certificate), gateway.pool, operator, store, app, reload)
 
 
 async def _unsigned(_: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -123,8 +159,9 @@ def _revealed(secret: Secret | None) -> str | None:
     return secret.reveal() if secret else None
 
 
-def _url(bound: Sequence[str]) -> str:
+def _url(bound: Sequence[str], certificate: Certificate | None) -> str:
     tcp = next((name for name in bound if not name.startswith("unix:")), "")
     for everywhere, here in (("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")):  # noqa: S104 - replaced, not bound
         tcp = tcp.replace(everywhere, here)
-    return f"http://{tcp}" if tcp else ""
+    scheme = "https" if certificate and can_speak_tls(tcp) else "http"
+    return f"{scheme}://{tcp}" if tcp else ""

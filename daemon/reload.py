@@ -1,8 +1,8 @@
 """
 Which changes of the config a running daemon takes up, and which need a restart. Pure.
 
-Rule: keys, upstreams, callers and what the bot sends to its model are taken up at once; whatever opened something at the start
-(listeners, database, page, accounts) or words a page of an answer stays as it was until the next one.
+Rule: keys, upstreams, callers, the webhook of alerts and what the bot sends to its model are taken up at once; whatever opened
+something at the start (listeners, database, page, accounts) or words a page of an answer stays as it was until the next one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FOR_THE_MODEL = ("model", "system_prompt", "temperature", "max_tokens", "queue_s
 
 def needs_restart(started: Settings, changed: Settings) -> list[str]:
     """The tables in which `changed` differs from what the daemon was started with and cannot take up."""
-    tables = [name for name in ("server", "operator", "alerts") if getattr(started, name) != getattr(changed, name)]
+    tables = [name for name in ("server", "operator") if getattr(started, name) != getattr(changed, name)]
     return tables + _of_the_bot(started.bot, changed.bot)
 
 

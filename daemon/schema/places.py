@@ -2,7 +2,7 @@
 The kinds of value that name a place: on the network, in a URL, on the machine.
 
 Rule 1: what is parsed here is handed on parsed (`IPv4Network`, `ZoneInfo`, `Path`), so that nobody parses it twice.
-Rule 2: an API key never crosses the network in the clear: a base URL is https, or plain http to this machine.
+Rule 2: no secret crosses the network in the clear: a base URL and the webhook are https, or plain http to this machine.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, PlainValidator, ValidationInfo
+from yarl import URL
 
-from daemon.schema.secrets import sources_of
+from daemon.schema.secrets import SecretKind, sources_of, wrong
 from daemon.schema.values import Expected, expected
+from daemon.secret import Secret
 
 PORT = "a port from 0 to 65535"
 
@@ -68,6 +70,21 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+class WebhookKind(SecretKind):
+    """A URL that is a secret as a whole: whoever knows it can post to it."""
+
+    def require(self, given: object, info: ValidationInfo) -> Secret:
+        secret = super().require(given, info)
+        try:
+            url = URL(secret.reveal(), encoded=True)
+            host = url.host
+        except ValueError:  # an unclosed bracket, a port that is none
+            raise wrong(self.words) from None
+        if not host or (url.scheme != "https" and not _is_loopback(host)):
+            raise wrong(self.words)
+        return secret
+
+
 def _source_address(given: str) -> str:
     if not given:
         return given
@@ -87,6 +104,11 @@ PublicUrl = Annotated[str, AfterValidator(_url), Expected('a URL such as "https:
 SourceAddress = Annotated[str, AfterValidator(_source_address), Expected('an IP address of this server, or ""')]
 BaseUrl = Annotated[
     str, AfterValidator(_base_url), Expected("an https:// URL (http:// to this machine only), without a query")
+]
+
+Webhook = Annotated[
+    Secret | None,
+    WebhookKind("an https:// URL (http:// to this machine only)", r"https?://[!-~]+", is_optional=True),
 ]
 
 

@@ -21,7 +21,7 @@ def sources_of(info: ValidationInfo) -> Sources:
     return info.context if isinstance(info.context, Sources) else Sources()
 
 
-def _wrong(words: str) -> PydanticCustomError:
+def wrong(words: str) -> PydanticCustomError:
     return PydanticCustomError("secret", "{words}", {"words": words})
 
 
@@ -43,9 +43,9 @@ class SecretKind:
         try:
             secret = resolve(given, sources_of(info))
         except SecretMissing as missing:
-            raise _wrong(missing.wanted) from None
+            raise wrong(missing.wanted) from None
         if not re.fullmatch(self.pattern, secret.reveal()):
-            raise _wrong(self.words)
+            raise wrong(self.words)
         return secret
 
 
@@ -61,7 +61,6 @@ class TokenKind(SecretKind):
 
 ApiKey = Annotated[Secret, SecretKind("an API key without spaces or line breaks", r"[!-~]+")]
 Password = Annotated[Secret | None, SecretKind("a password", is_optional=True)]
-Webhook = Annotated[Secret | None, SecretKind("an https:// URL", r"https://[!-~]+", is_optional=True)]
 WeChatToken = Annotated[Secret, SecretKind("a WeChat Token of 3 to 32 letters and digits", r"[A-Za-z0-9]{3,32}")]
 AesKey = Annotated[
     Secret | None, SecretKind("an EncodingAESKey of 43 letters and digits", r"[A-Za-z0-9]{43}", is_optional=True)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Strict
 
-from daemon.schema.places import Database, Listen, Network, PublicUrl, Zone
-from daemon.schema.secrets import Password, Webhook
-from daemon.schema.values import Count, Flag, Positive, Seconds, Table, Text, written
+from daemon.schema.places import Database, Listen, Network, OptionalFile, PublicUrl, Webhook, Zone
+from daemon.schema.secrets import Password
+from daemon.schema.values import Count, Flag, Positive, Seconds, Table, written
 
 
 class Limits(Table):
@@ -25,7 +25,7 @@ class Limits(Table):
     connections_per_address: Positive = 256
     """The same for one address; not for this machine, trusted proxies, and account paths once verified."""
     memory_bytes: Count = 0
-    """Memory to stay within, in bytes; 0 = 80 % of the machine's or the unit's."""
+    """Resident memory above which new requests get 503, in bytes; 0 = 80 % of the machine's or the unit's."""
 
 
 class Server(Table):
@@ -37,10 +37,10 @@ class Server(Table):
     """What links in answers to subscribers begin with, such as "https://bot.example.org"."""
     trusted_proxies: Annotated[tuple[Network, ...], Strict(False)] = ()
     """Networks of reverse proxies whose X-Forwarded-For is believed, such as "127.0.0.0/8"."""
-    tls_certificate: Text = ""
-    """A PEM file with the certificate chain, read again when it changes."""
-    tls_key: Text = ""
-    """A PEM file with the certificate's key, read again when it changes."""
+    tls_certificate: OptionalFile = written("")
+    """A PEM file with the certificate and its chain, for https on every port but 80; read again when it changes."""
+    tls_key: OptionalFile = written("")
+    """A PEM file with the certificate's key, without a passphrase; read again when it changes."""
     database: Database = written("sqlite:posthouse.db")
     """The database; a relative name begins at $STATE_DIRECTORY or, without one, at this file's folder."""
     timezone: Zone = written("Asia/Shanghai")
@@ -60,5 +60,7 @@ class Operator(Table):
 
 
 class Alerts(Table):
+    """News for whoever is on duty, as JSON of our own, or as the robots of chat tools take it (docs/alerts.md)."""
+
     webhook: Webhook = written("")
-    """Where to POST JSON when a key dies, the pool is empty, or an upstream goes down and comes back; a secret."""
+    """Where to POST when a key falls, no key is usable, or an upstream goes down, and when they are back; a secret."""

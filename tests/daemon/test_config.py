@@ -65,8 +65,8 @@ def test_ten_errors_are_ten_lines_whatever_kind_they_are_of() -> None:
 
     assert len(lines) == 10
     assert {line.partition(":")[0] for line in lines} == {
-        *("server.listen[0]", "server.tls_key", "server.lsten", "operator.password", "keys[0].name", "keys[0].secret"),
-        *("keys[0].upstream", "keys[0].cooldown_seconds", "bot.hold", "bot.model"),
+        *("server.listen[0]", "server.tls_certificate", "server.lsten", "operator.password", "keys[0].name"),
+        *("keys[0].secret", "keys[0].upstream", "keys[0].cooldown_seconds", "bot.hold", "bot.model"),
     }
 
 

@@ -33,6 +33,7 @@ CHANGES: list[tuple[Callable[[dict[str, Any]], None], list[str]]] = [
     (lambda d: d["keys"].clear(), []),
     (lambda d: d["proxy"]["callers"].clear(), []),
     (lambda d: d["proxy"].update(queue_seconds=3), []),
+    (lambda d: d.update(alerts={"webhook": "https://alerts.test"}), []),
     (lambda d: d.update(upstreams={"openai": {"base_url": "https://other.test/v1"}}), []),
     (lambda d: d["bot"].update(model="gpt-6", temperature=0.5), []),
     (lambda d: d["bot"]["accounts"][0].update(system_prompt="Be brief."), []),
