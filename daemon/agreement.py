@@ -27,6 +27,7 @@ def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
     bot, proxy = _table(document, "bot"), _table(document, "proxy")
     keys, callers, accounts = _items(document, "keys"), _items(proxy, "callers"), _items(bot, "accounts")
     upstreams = _table(document, "upstreams") or {"openai": {}}
+    yield from _half_of_tls(_table(document, "server"))
     yield from _repeated("keys", keys, "name")
     yield from _repeated("proxy.callers", callers, "name")
     yield from _repeated("bot.accounts", accounts, "id")
@@ -66,6 +67,13 @@ def _repeated(path: str, tables: list[Mapping[str, Any]], field: str, default: o
                 f"{path}[{index}].{field}", f"expected one of its own, {got(value)} like {path}[{seen[value]}]"
             )
         seen.setdefault(value, index)
+
+
+def _half_of_tls(server: Mapping[str, Any]) -> Iterator[Problem]:
+    both = ("tls_certificate", "tls_key")
+    for missing, given in (both, both[::-1]):
+        if server.get(missing, "") == "" and server.get(given, "") != "":
+            yield Problem(f"server.{missing}", f"expected a value beside {given}, got none")
 
 
 def _unknown_upstreams(keys: list[Mapping[str, Any]], upstreams: Mapping[str, Any]) -> Iterator[Problem]:

@@ -68,7 +68,7 @@ async def running(
     settings: Settings,
     *,
     extra_routes: Callable[[], Sequence[web.AbstractRouteDef]] = tuple,
-    drain_seconds: float = 2.5,
+    drain_seconds: float = 2.0,
     photo_hosts: Allows = wechat_hosts,
 ) -> AsyncIterator[Running]:
     """Everything there is, inside the block. Raises CannotListen, DatabaseRefused, BadWordFile and WrongConfig."""

@@ -124,9 +124,12 @@ def demo(port: int, open_browser: bool, log_level: str) -> None:
 @config_option
 def check(named: Path | None) -> None:
     """Say everything that is wrong with the config at once."""
-    from daemon import config
+    from daemon import certificate, config
 
     path, settings = settings_of(named)
+    server = settings.server
+    if server.tls_certificate and server.tls_key:
+        certificate.read_pair(server.tls_certificate, server.tls_key, time.time())
     for doubt in config.doubts(path, settings, command=_called()):
         click.echo(f"warning: {doubt}", err=True)
     click.echo(f"{path or 'the environment'}: well: {_summary(settings)}")
@@ -272,4 +275,4 @@ def _shown(value: object) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-from daemon import cli_data  # noqa: E402, F401 - its commands join the group, which must stand before
+from daemon import cli_data, cli_doctor  # noqa: E402, F401 - their commands join the group, which must stand before

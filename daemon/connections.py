@@ -4,7 +4,8 @@ One connection of a caller: how long it may take, how much it may send before it
 aiohttp limits a line of a head and an idle connection, and nothing else: a head that never ends, a body that stops and any
 number of connections are kept for ever. `Connection` is its protocol with these limits added.
 
-Rule 1: whoever is admitted leaves exactly once, in `connection_lost`; a connection that is turned away is never counted.
+Rule 1: whoever is admitted leaves exactly once, in `connection_lost`, or where no connection came of it (`daemon.tls`); a
+        connection that is turned away is never counted.
 Rule 2: the timer runs only while we wait for the caller: for the rest of a head, or for more of a body.
 Rule 3: nothing is decided here about a request that is whole; that is the server's.
 Rule 4: whoever is refused is listened to a little longer, and not heard: closing with bytes unread makes the kernel send a
@@ -92,9 +93,15 @@ class Connection(web.RequestHandler):
     it comes, the limit of an idle connection holds.
     """
 
-    __slots__ = ("_address", "_body", "_connections", "_head_bytes", "_heard_at", "_is_parting", "_limits", "_timer")
+    __slots__ = (
+        *("_address", "_body", "_connections", "_head_bytes", "_heard_at", "_is_parting", "_is_turned_away", "_limits"),
+        "_timer",
+    )
 
-    def __init__(self, server: web.Server, connections: Connections, limits: Limits) -> None:
+    def __init__(
+        self, server: web.Server, connections: Connections, limits: Limits, admitted: str | None = None
+    ) -> None:
+        """`admitted` is the address of a caller who is already in, because there was a handshake before."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -105,7 +112,8 @@ class Connection(web.RequestHandler):
         )
         self._connections = connections
         self._limits = limits
-        self._address: str | None = None  # None: not admitted
+        self._address = admitted  # None: not in
+        self._is_turned_away = False
         self._is_parting = False  # our last word is out
         self._head_bytes = 0  # of a head that is not whole yet
         self._body: StreamReader | None = None  # of the last request, while more of it is to come
@@ -113,13 +121,11 @@ class Connection(web.RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) else ""
-        if self._connections.admit(address):
-            self._address = address
+        if self._is_let_in(transport):
             super().connection_made(transport)
             self._wait(self._limits.head_seconds, self._check_head)
         elif self._connections.turned_away < MOST_TURNED_AWAY:
+            self._is_turned_away = True
             self._connections.turned_away += 1
             super().connection_made(transport)
             self._part(BUSY)
@@ -128,12 +134,16 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_waiting()
+        self.leave()
+        if self._is_turned_away:
+            self._connections.turned_away -= 1
+        super().connection_lost(exc)
+
+    def leave(self) -> None:
+        """Gives the place back, where there is one; for others to call only if no connection came of it."""
         if self._address is not None:
             self._connections.leave(self._address)
             self._address = None
-        else:
-            self._connections.turned_away -= 1
-        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._is_parting:
@@ -168,6 +178,14 @@ class Connection(web.RequestHandler):
         error = kw.get("exc_info")
         log.error("connection.crashed", error=type(error).__name__ if error else "NoAnswer")
 
+    def _is_let_in(self, transport: asyncio.BaseTransport) -> bool:
+        if self._address is None:
+            peer = transport.get_extra_info("peername")
+            address = str(peer[0]) if isinstance(peer, tuple) else ""
+            if self._connections.admit(address):
+                self._address = address
+        return self._address is not None
+
     def _hear_head(self, more_bytes: int) -> None:
         self._head_bytes += more_bytes
         if self._head_bytes > self._limits.head_bytes:
@@ -190,7 +208,7 @@ class Connection(web.RequestHandler):
         elif self._head_bytes:
             self._refuse(HEAD_TOO_SLOW)
         else:
-            self.force_close()
+            self._hang_up()
 
     def _check_body(self) -> None:
         if self.transport is None or self._body is None:
@@ -215,9 +233,15 @@ class Connection(web.RequestHandler):
             return
         self._is_parting = True
         self.transport.write(answer)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # not over TLS, where the answer alone must say that it is the last
+            self.transport.write_eof()
         self._stop_waiting()
-        self._wait(LINGERING_SECONDS, self.force_close)
+        self._wait(LINGERING_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """Closing would wait for the other end, where there is TLS."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def _is_busy(self) -> bool:
         return self._request_in_progress or bool(self._messages)

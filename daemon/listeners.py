@@ -3,6 +3,7 @@ The sockets we listen on: opened by ourselves, or handed in by systemd.
 
 Rule 1: an address of the configuration that a socket from systemd serves already is not opened again.
 Rule 2: whatever stands in the way is one sentence that says what to do.
+Rule 3: with a certificate, every TCP listener speaks TLS but one on port 80, wherever it came from.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START. Source: sd_listen_fds(3)
+PLAIN_PORT = 80  # it is for http everywhere
 BACKLOG = 1024  # a second of a thousand subscribers; the kernel lowers it to net.core.somaxconn
 
 # By error: what is the matter, and what to do about it.
@@ -84,6 +86,14 @@ def name_of(listener: socket.socket) -> str:
     if listener.family == socket.AF_INET6:
         return "[{}]:{}".format(*listener.getsockname())
     return f"unix:{listener.getsockname()}"
+
+
+def can_speak_tls(name: str) -> bool:
+    """
+    Whether the listener of this name speaks TLS as soon as there is a certificate. What comes through a unix socket comes from
+    a reverse proxy, which has ended TLS; and port 80 can then stay beside 443.
+    """
+    return not name.startswith("unix:") and name.rpartition(":")[2] != str(PLAIN_PORT)
 
 
 def serves(listener: socket.socket, address: str) -> bool:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence, Sized
 from typing import Any
@@ -29,12 +31,14 @@ from daemon.errors import answer, where
 from daemon.listeners import (
     BACKLOG,
     CannotListen,
+    can_speak_tls,
     inherited_sockets,
     let_go_of_the_silent,
     name_of,
     open_sockets,
     remove_file,
 )
+from daemon.tls import Handshakes
 
 __all__ = ["CannotListen", "Limits", "serving"]
 
@@ -55,26 +59,33 @@ async def serving(
     *,
     trusted_proxies: Sequence[Network] = (),
     exempt: Collection[Network] = (),
-    drain_seconds: float = 3.0,
+    tls: Callable[[], ssl.SSLContext] | None = None,
+    drain_seconds: float = 2.0,
 ) -> AsyncIterator[tuple[str, ...]]:
     """
     Serves `app` inside the block; the value is the bound addresses. Raises CannotListen.
 
-    `exempt` networks have no limit per address. They are asked at every new connection, so the set may grow.
+    `exempt` networks have no limit per address. They are asked at every new connection, so the set may grow. `tls` is asked at
+    every handshake of the listeners that can speak TLS; None: all are plain.
     """
     connections = Connections(affordable(limits.connections), limits.connections_per_address, exempt, trusted_proxies)
     names: tuple[str, ...] = ()
     with _reporting_faults():
         async with _started(app) as server:
             gate = Gate(server, trusted_proxies, limits.head_bytes)
+            connect = functools.partial(Connection, server, connections, limits)
+            handshakes = Handshakes(connections, connect, tls, limits.head_seconds) if tls else None
             try:
                 async with (
+                    handshakes or contextlib.nullcontext(),
                     gate.draining(connections, drain_seconds),
                     _listening(listen, limits.body_idle_seconds) as listeners,
-                    _accepting(listeners, lambda: Connection(server, connections, limits)),
+                    _accepting(listeners, connect, handshakes),
                 ):
                     names = tuple(name_of(listener) for listener in listeners)
                     log.info("server.started", listen=names)
+                    if handshakes and not any(map(can_speak_tls, names)):
+                        log.warning("certificate.unused", advice="port 80 stays plain http; add 443 to server.listen")
                     yield names
             finally:
                 if names:  # else nothing was started
@@ -246,22 +257,28 @@ async def _started(app: web.Application) -> AsyncIterator[web.Server]:
 
 @contextlib.asynccontextmanager
 async def _accepting(
-    listeners: Sequence[socket.socket], connection: Callable[[], asyncio.BaseProtocol]
+    listeners: Sequence[socket.socket], connect: Callable[[], asyncio.BaseProtocol], handshakes: Handshakes | None
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     servers = []
-    for listener in listeners:
+    over_tls = {listener for listener in listeners if can_speak_tls(name_of(listener))} if handshakes else set()
+    plain = [listener for listener in listeners if listener not in over_tls]
+    for listener in plain:
         # To asyncio, `backlog` is also how many it accepts in a row. Out of files, it would go on trying for a second, also on
         # a listener that is closed meanwhile.
-        servers.append(await loop.create_server(connection, sock=listener, backlog=ACCEPTED_AT_ONCE))
+        servers.append(await loop.create_server(connect, sock=listener, backlog=ACCEPTED_AT_ONCE))
         listener.listen(BACKLOG)
+    if handshakes:
+        handshakes.open(over_tls)
     try:
         yield
     finally:
+        if handshakes:
+            handshakes.shut()
         # A connection that is accepted in the tick in which its server closes is dropped (CPython gh-109564). So accepting
         # ends first, then what was accepted gets its tick. Windows's loop has no readers.
         with contextlib.suppress(NotImplementedError):
-            for listener in listeners:
+            for listener in plain:
                 loop.remove_reader(listener)
         await asyncio.sleep(0)
         for server in servers:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.listeners import CannotListen, inherited_sockets, name_of, open_sockets
+from daemon.listeners import CannotListen, can_speak_tls, inherited_sockets, name_of, open_sockets
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +106,24 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="the file is no socket"):
         await open_sockets([f"unix:{precious}"])
     assert precious.read_text() == "letters"
+
+
+@pytest.mark.parametrize(
+    ("name", "can"),
+    [
+        ("0.0.0.0:443", True),
+        ("[::]:443", True),
+        ("127.0.0.1:8080", True),
+        ("0.0.0.0:8080", True),
+        ("0.0.0.0:80", False),
+        ("[::]:80", False),
+        ("[::80]:443", True),
+        ("unix:/run/posthouse/http.sock", False),
+        ("unix:/run/posthouse:443", False),
+    ],
+)
+def test_port_80_and_unix_sockets_never_speak_tls(name: str, can: bool) -> None:
+    assert can_speak_tls(name) == can
 
 
 async def test_sockets_from_systemd_go_first_and_their_addresses_are_not_opened_again() -> None:
