@@ -1,5 +1,6 @@
 """
-The settings' documentation, made from the schema: `docs/configuration.md` and `systemd/posthouse.example.toml`.
+The settings' documentation, made from the schema: `docs/configuration.md`, `systemd/posthouse.example.toml`, and beside
+it a JSON Schema for editors.
 
 Run `python -m daemon.config_reference` after a change of the schema; a test compares the files with what this makes.
 """
@@ -13,6 +14,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
+from daemon.editor_schema import editor_schema
 from daemon.not_yet import phrase
 from daemon.schema import Settings, inner_table
 from daemon.schema.secrets import SecretKind
@@ -21,6 +23,7 @@ from daemon.schema.values import Expected, Table
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "configuration.md"
 EXAMPLE = ROOT / "systemd" / "posthouse.example.toml"
+EDITORS = ROOT / "systemd" / "posthouse.schema.json"
 
 # What stands for * in the example, in a table of tables.
 EXAMPLE_NAMES = {"upstreams": "openai", "models": '"text-davinci-003"'}
@@ -44,7 +47,9 @@ REFERENCE_HEAD = """\
 
 `posthouse.toml` is found at `--config`, `$POSTHOUSE_CONFIG`, `./posthouse.toml`, `/etc/posthouse/posthouse.toml`, in
 that order. `posthouse init` writes one, `posthouse check` says everything that is wrong with it at once, and
-[`systemd/posthouse.example.toml`](../systemd/posthouse.example.toml) has every setting in it.
+[`systemd/posthouse.example.toml`](../systemd/posthouse.example.toml) has every setting in it. An editor that knows TOML
+(Even Better TOML in VS Code, or taplo) completes and explains settings when the config's first line is
+`#:schema ./posthouse.schema.json` and [`systemd/posthouse.schema.json`](../systemd/posthouse.schema.json) lies beside it.
 
 A secret is a string or one of `{ env = "NAME" }`, `{ file = "path" }` (relative to the config), and
 `{ credential = "name" }` (a systemd credential). An unknown name is an error. A setting marked **not available yet** is
@@ -158,6 +163,7 @@ def _toml(value: Any) -> str:
 def main() -> None:
     REFERENCE.write_text(reference(), encoding="utf-8")
     EXAMPLE.write_text(example(), encoding="utf-8")
+    EDITORS.write_text(editor_schema(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon import config, config_reference
+from daemon.editor_schema import editor_schema
 from daemon.not_yet import NOT_YET
 from daemon.schema import Setting, settings
 from daemon.secret import Sources
@@ -20,8 +21,9 @@ EXAMPLE = config_reference.EXAMPLE.read_text("utf-8")
     [
         (config_reference.EXAMPLE, config_reference.example()),
         (config_reference.REFERENCE, config_reference.reference()),
+        (config_reference.EDITORS, editor_schema()),
     ],
-    ids=["example", "reference"],
+    ids=["example", "reference", "schema for editors"],
 )
 def test_the_file_is_what_the_schema_makes_of_it(path: Path, made: str) -> None:
     assert path.read_text("utf-8") == made, "run: python -m daemon.config_reference"
