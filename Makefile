@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 # What needs Python packages alone: one process a core, and a file's tests in one of them, one after the other.
-EVERYWHERE = --numprocesses=auto --dist=loadfile --ignore=tests/browser -m 'not peers'
+EVERYWHERE = --numprocesses=auto --dist=loadfile --ignore=tests/browser --ignore=tests/deploy -m 'not peers'
 # What every install does: only the locked versions, only with the recorded hashes.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
@@ -21,7 +21,7 @@ test: $(VENV)/test.stamp
 
 check: $(VENV)/check.stamp peers lint types
 	@$(PY) -m pytest $(EVERYWHERE) --cov --cov-report=
-	@$(PY) -m pytest -m 'browser or peers' --cov --cov-append --cov-report=term:skip-covered
+	@$(PY) -m pytest -m 'browser or peers or deploy' --cov --cov-append --cov-report=term:skip-covered
 
 lint: $(VENV)/check.stamp
 	@$(VENV)/bin/ruff check .
