@@ -18,7 +18,15 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Self
 
 import structlog
-from aiohttp import AddrInfoType, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import (
+    AddrInfoType,
+    BaseConnector,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+    UnixConnector,
+)
 
 from daemon.addresses import Address, parsed
 from proxy.key import Upstream
@@ -85,6 +93,11 @@ def open_public_session(*, allow_loopback: bool = False) -> ClientSession:
     return _session(connector)
 
 
+def open_unix_session(path: str) -> ClientSession:
+    """To the unix socket at `path`, whatever the URL says. To be closed by whoever asks."""
+    return _session(UnixConnector(path=path))
+
+
 def is_public(address: Address) -> bool:
     """Whether somebody on the Internet has it. An address that stands for one of the other kind is no more than that one."""
     if isinstance(address, IPv6Address):
@@ -94,7 +107,7 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _session(connector: TCPConnector) -> ClientSession:
+def _session(connector: BaseConnector) -> ClientSession:
     return ClientSession(
         connector=connector,
         cookie_jar=DummyCookieJar(),

@@ -28,8 +28,8 @@ ENGLISH: Mapping[str, Saying] = {
     ),
     "path": Saying(
         "A signed request came to {other}, which is no account's path.",
-        "Make them the same: in WeChat's console the URL {url}, or in posthouse.toml the account's `path`. They differ also by "
-        "a slash at the end, or by capitals.",
+        "Make them the same: in WeChat's console the URL {url}, or in posthouse.toml the account's `path`. A slash at "
+        "the end, or a capital letter, makes another path.",
     ),
     "token": Saying(
         "A request came to {path} whose signature is wrong: the Token in WeChat's console is not the account's `token`.",
@@ -68,9 +68,9 @@ ENGLISH: Mapping[str, Saying] = {
         "Where a proxy is in front, it must pass the URL on whole, with everything after the question mark.",
     ),
     "unreachable": Saying(
-        "Nothing of WeChat's has arrived, so it does not come through to this server.",
-        "Open port 80 (or 443) in the provider's security group and the firewall; look whether the name has an A record and "
-        "leads to this server, and, for https, whether the certificate is valid and whole. In WeChat's console the URL is {url}",
+        "Nothing of WeChat's has arrived: nobody has submitted yet, or it does not come through to this server.",
+        "Open port 80 (or 443) in the provider's security group and the firewall; see that the name has an A record and leads "
+        "to this server, and, for https, that the certificate is valid and whole. In WeChat's console the URL is {url}",
     ),
 }
 
@@ -120,7 +120,7 @@ CHINESE: Mapping[str, Saying] = {
         "如果前面有代理，要把问号后面的参数原样转过来。",
     ),
     "unreachable": Saying(
-        "还没有收到微信的任何请求，说明请求到不了这台服务器。",
+        "还没有收到微信的任何请求：要么还没有点过“提交”，要么请求到不了这台服务器。",
         "请在云服务商的安全组和防火墙放行 80（或 443）；检查域名是否解析到本机、有没有 A 记录；"
         "用 https 时检查证书是否有效、完整。公众平台的 URL 填 {url}",
     ),

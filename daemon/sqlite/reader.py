@@ -77,7 +77,9 @@ def _read(path: Path, *queries: tuple[str, Mapping[str, Any]]) -> Sequence[list[
     try:
         if not path.is_file():
             raise DatabaseRefused(path, "there is none yet; the daemon makes it when it first starts")
-        with closing(sqlite3.connect(_uri(path), uri=True, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
+        with closing(
+            sqlite3.connect(read_only_uri(path), uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+        ) as connection:
             connection.row_factory = sqlite3.Row
             connection.execute("BEGIN")
             [schema] = connection.execute("PRAGMA user_version").fetchone()
@@ -91,7 +93,7 @@ def _read(path: Path, *queries: tuple[str, Mapping[str, Any]]) -> Sequence[list[
         raise DatabaseRefused(path, f"it cannot be read: {error}; run this as the daemon's user or root") from error
 
 
-def _uri(path: Path) -> str:
+def read_only_uri(path: Path) -> str:
     """
     `mode=ro` alone would make a log where the daemon is stopped and none exists; then nobody writes, so the file is immutable.
     Source: sqlite.org/wal.html, "Read-Only Databases".

@@ -24,7 +24,21 @@ from proxy.ledger import CellRecord, Health, KeyRecord
 from proxy.usage_ledger import Usage
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("serve", "demo", "check", "init", "token", "keys", "pending", "usage", "ask", "export", "forget", "backup")
+COMMANDS = (
+    "serve",
+    "demo",
+    "check",
+    "init",
+    "token",
+    "keys",
+    "pending",
+    "usage",
+    "ask",
+    "export",
+    "forget",
+    "backup",
+    "doctor",
+)
 OURS = ("OPENAI_", "POSTHOUSE_", "WECHAT_")
 
 
