@@ -1,12 +1,12 @@
 # Two commands need nothing but python3 (3.11 or later) and make:  make demo   make test
-# The rest:  make check  (lint, types, every test, a real browser, other people's clients)   make bench   make lock
-.PHONY: help demo test check lint types peers bench lock clean
+# The rest:  make check  (lint, types, every test, a real browser, other people's clients)   make bench   make system-test   make lock
+.PHONY: help demo test check lint types peers bench system-test lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 # What needs Python packages alone: one process a core, and a file's tests in one of them, one after the other.
-EVERYWHERE = --numprocesses=auto --dist=loadfile --ignore=tests/browser --ignore=tests/deploy -m 'not peers'
+EVERYWHERE = --numprocesses=auto --dist=loadfile --ignore=tests/browser --ignore=tests/deploy --ignore=tests/system -m 'not peers'
 # What every install does: only the locked versions, only with the recorded hashes.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
@@ -29,6 +29,10 @@ lint: $(VENV)/check.stamp
 
 types: $(VENV)/check.stamp
 	@$(VENV)/bin/mypy
+
+# As root: boots bare Debians in namespaces, each with its own systemd, and installs into them. Needs debootstrap and shellcheck.
+system-test: $(VENV)/test.stamp
+	@$(PY) -m pytest tests/system
 
 bench: $(VENV)/test.stamp
 	@$(PY) -m bench
@@ -54,7 +58,7 @@ $(VENV)/check.stamp: requirements-check.txt | $(VENV)/bin/python
 
 # Other people's clients and servers, each in an environment of its own: Python ones need nothing more, the others Node 20 and npm.
 PEERS_IN_PYTHON := $(patsubst tests/%/requirements.txt,$(VENV)/%/python.stamp,$(wildcard tests/peers/*/*/requirements.txt))
-PEERS_IN_NODE   := $(patsubst tests/%/package-lock.json,$(VENV)/%/node.stamp,$(wildcard tests/peers/*/*/package-lock.json))
+PEERS_IN_NODE   := $(patsubst tests/%/package-lock.json,$(VENV)/%/node.stamp,$(wildcard tests/peers/*/*/package-lock.json tests/browser/axe/package-lock.json))
 peers: $(PEERS_IN_PYTHON) $(PEERS_IN_NODE)
 
 $(VENV)/%/python.stamp: tests/%/requirements.txt | $(VENV)/bin/python
@@ -78,7 +82,7 @@ lock:
 	$(LOCK) --extra test --constraint requirements.txt --output-file requirements-test.txt
 	$(LOCK) --extra test --extra check --constraint requirements-test.txt --output-file requirements-check.txt
 	for peer in tests/peers/*/*/requirements.in; do $(LOCK_ONE) $$peer --output-file $${peer%.in}.txt || exit; done
-	for peer in tests/peers/*/*/package.json; do $(LOCK_NODE) --prefix $${peer%/*} || exit; done
+	for peer in tests/peers/*/*/package.json tests/browser/axe/package.json; do $(LOCK_NODE) --prefix $${peer%/*} || exit; done
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .coverage

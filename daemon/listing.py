@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from bot.exchange import Exchange
-from daemon.operator.context import excerpt, masked
+from daemon.operator.figures import excerpt, masked
 from proxy.health import State
 from proxy.ledger import CellRecord, Health, KeyRecord
 from proxy.usage_ledger import Usage

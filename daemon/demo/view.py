@@ -18,7 +18,8 @@ from daemon.demo.received import Received
 from daemon.demo.scene import NAMES
 from daemon.demo.subscriber import DELIVERIES, Delivery, What
 from daemon.demo.words import WORDS, Words
-from daemon.operator.context import TONES, countdown
+from daemon.operator.cards import TONES
+from daemon.operator.figures import countdown
 from daemon.operator.words import WORDS as OPERATOR_WORDS
 from daemon.operator.words import Language
 from proxy.health import KeyView

@@ -2,23 +2,27 @@
 Who comes in to the operator's page: the sign-in form, its POST, one-time links, basic auth for programs, and the way out.
 
 Rule 1: nothing about the daemon is told before sign-in.
-Rule 2: the way leads to fixed URLs; of a request only a known language goes into a redirect.
-Rule 3: a wrong password costs a guess of its address, in the form and in basic auth alike; a session costs none.
+Rule 2: the way leads to fixed URLs; of a request only a known language and the number of a page go into a redirect.
+Rule 3: a wrong password costs a guess of its address, in the form and in a header alike; a session costs none.
+Rule 4: who signs out takes every copy of the session along, also over a restart.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 import structlog
 from aiohttp import web
 
-from daemon.operator.page import PAGE_HEADERS, asked_language, rendered
-from daemon.operator.sign_in import SESSION_SECONDS, Guesses, Seal, Tickets
+from bot.store import StoreUnavailable
+from daemon.operator.health import DATABASE_SECONDS
+from daemon.operator.page import PAGE_HEADERS, asked_language, rendered, same_view
+from daemon.operator.sign_in import SESSION_SECONDS, Guesses, Seal, SignedOut, Tickets
 from daemon.operator.words import WORDS, Language, Words
 
 log = structlog.get_logger()
@@ -26,6 +30,9 @@ log = structlog.get_logger()
 SESSION = "posthouse_session"
 FORM = "posthouse_form"
 FORM_BYTES = 4_096
+
+SaveSignOuts = Callable[[Mapping[str, int]], Awaitable[None]]
+"""Writes `SignedOut.rows()` down. Raises StoreUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +54,11 @@ class Gate:
         clock: Callable[[], float],
         is_https: Callable[[web.Request], bool],
         address: Callable[[web.Request], str],
+        signed_out: SignedOut,
+        save_sign_outs: SaveSignOuts,
     ) -> None:
         self._seal, self._clock, self._is_https, self._address = seal, clock, is_https, address
+        self._signed_out, self._save_sign_outs = signed_out, save_sign_outs
         self._guesses, self._tickets = Guesses(), Tickets()
 
     def one_time_ticket(self) -> str:
@@ -57,14 +67,20 @@ class Gate:
         return f"/status/sign-in?ticket={ticket}"
 
     def is_open(self, request: web.Request) -> bool:
-        return self._seal.is_session(request.cookies.get(SESSION, ""), self._clock())
+        session = request.cookies.get(SESSION, "")
+        return self._seal.is_session(session, self._clock()) and session not in self._signed_out
 
     def to_sign_in(self, request: web.Request) -> web.Response:
-        return _redirect(request, "/status/sign-in")
+        return redirect(request, "/status/sign-in")
 
     def form_token(self, request: web.Request) -> str:
-        """For the forms of a page behind the gate; `sign_out` asks for it."""
+        """For the forms of a page behind the gate; `is_ours` asks for it."""
         return self._seal.form_token(request.cookies.get(SESSION, ""))
+
+    async def is_ours(self, request: web.Request) -> bool:
+        """Whether the POST comes from a form of our page: another site can send the session, but not the form's token."""
+        token = (await _fields(request)).get("form_token", "")
+        return self._seal.is_form_token(token, request.cookies.get(SESSION, ""))
 
     async def form(self, request: web.Request) -> web.Response:
         """GET. A ticket is spent by this alone: the route takes no HEAD, which a chat's link preview would send."""
@@ -73,7 +89,7 @@ class Gate:
             log.info("operator.signed_in", by="ticket")
             return self._let_in(request)
         if self.is_open(request):
-            return _redirect(request, "/status")
+            return redirect(request, "/status")
         return self._ask(request, "" if ticket is None else _words(request).stale_ticket)
 
     async def sign_in(self, request: web.Request) -> web.Response:
@@ -92,15 +108,26 @@ class Gate:
         return self._let_in(request)
 
     async def sign_out(self, request: web.Request) -> web.Response:
-        token = (await _fields(request)).get("form_token", "")
-        if not self._seal.is_form_token(token, request.cookies.get(SESSION, "")):
+        if not await self.is_ours(request):
             return web.Response(status=403, text="this form has gone stale\n", headers=PAGE_HEADERS)
-        response = _redirect(request, "/status/sign-in")
+        if self.is_open(request):  # else it is no session, and a stranger could make us remember what they like
+            self._signed_out.note(request.cookies[SESSION], self._clock())
+            await self._keep_sign_outs()
+        response = redirect(request, "/status/sign-in")
         response.del_cookie(SESSION, path="/")
         return response
 
-    def refusal(self, request: web.Request) -> web.Response | None:
-        """For programs: None where the session or the basic auth's password is right, else the answer to give."""
+    async def _keep_sign_outs(self) -> None:
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                await self._save_sign_outs(self._signed_out.rows())
+        except (TimeoutError, StoreUnavailable):
+            log.warning(
+                "operator.sign_out_not_kept", advice="it holds until the next restart; the database did not answer"
+            )
+
+    def refusal(self, request: web.Request, *, takes_bearer: bool = False) -> web.Response | None:
+        """For programs: None where the session or the password that the header gives is right, else the answer to give."""
         if self.is_open(request):
             return None
         address, now = self._address(request), self._clock()
@@ -108,7 +135,7 @@ class Gate:
             return web.json_response(
                 {"error": "too many wrong passwords"}, status=429, headers={**PAGE_HEADERS, "Retry-After": str(wait)}
             )
-        given = _basic_password(request.headers.get("Authorization", ""))
+        given = _password(request.headers.get("Authorization", ""), takes_bearer=takes_bearer)
         if given is not None:
             if self._seal.is_password(given):
                 return None
@@ -121,7 +148,7 @@ class Gate:
         log.warning("operator.sign_in_refused", address=address)
 
     def _let_in(self, request: web.Request) -> web.Response:
-        response = _redirect(request, "/status")
+        response = redirect(request, "/status")
         session = self._seal.session(secrets.token_hex(16), self._clock())
         # The path is "/" because a cookie for /status is not sent to /status.json (RFC 6265 §5.1.4).
         self._set(request, response, SESSION, session, path="/", max_age=SESSION_SECONDS)
@@ -155,9 +182,11 @@ def _words(request: web.Request) -> Words:
     return WORDS[asked_language(request)]
 
 
-def _basic_password(authorization: str) -> str | None:
+def _password(authorization: str, *, takes_bearer: bool) -> str | None:
     """The password of basic auth, whatever the name before it; None where there is none. UTF-8, as our challenge asks."""
     scheme, _, credentials = authorization.partition(" ")
+    if takes_bearer and scheme.lower() == "bearer":
+        return credentials.strip() or None
     if scheme.lower() != "basic":
         return None
     try:
@@ -167,10 +196,8 @@ def _basic_password(authorization: str) -> str | None:
     return password if colon else None
 
 
-def _redirect(request: web.Request, path: str) -> web.Response:
-    spoken = request.query.get("lang")
-    query = f"?lang={spoken}" if spoken in WORDS else ""
-    return web.Response(status=303, headers={**PAGE_HEADERS, "Location": path + query})
+def redirect(request: web.Request, path: str) -> web.Response:
+    return web.Response(status=303, headers={**PAGE_HEADERS, "Location": path + same_view(request)})
 
 
 async def _fields(request: web.Request) -> dict[str, str]:

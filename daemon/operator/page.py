@@ -7,17 +7,21 @@ Rule 2: a page loads nothing but our own `/static/`, and runs nothing that stand
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
 from daemon.operator.assets import Assets
-from daemon.operator.words import Language, language
+from daemon.operator.unindented import Unindented
+from daemon.operator.words import WORDS, Language, language
 
 PAGE_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -28,6 +32,10 @@ PAGE_HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+TURN_SECONDS = 0.002  # of the event loop, at a stretch
+
+_PAGE = re.compile(r"[1-9][0-9]{0,5}")
 
 
 def setup_templates(app: web.Application, assets: Assets) -> jinja2.Environment:
@@ -41,6 +49,7 @@ def setup_templates(app: web.Application, assets: Assets) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        extensions=[Unindented],
     )
     env.globals["asset"] = assets.url
     return env
@@ -48,11 +57,42 @@ def setup_templates(app: web.Application, assets: Assets) -> jinja2.Environment:
 
 def rendered(request: web.Request, template: str, context: Any, status: int = 200) -> web.Response:
     """`context` is a dataclass; the template sees its fields."""
-    values = {field.name: getattr(context, field.name) for field in fields(context)}
-    response = aiohttp_jinja2.render_template(template, request, values, status=status)
+    response = aiohttp_jinja2.render_template(template, request, _values(context), status=status)
     response.headers.update(PAGE_HEADERS)
     return response
 
 
+async def laid_out(templates: jinja2.Environment, template: str, context: Any) -> str:
+    """The same without a request, for what all may see; a long page lets requests have their turn meanwhile."""
+    pieces, now = [], asyncio.get_running_loop().time
+    turn_ends_at = now() + TURN_SECONDS
+    for piece in templates.get_template(template).generate(_values(context)):
+        pieces.append(piece)
+        if now() > turn_ends_at:
+            await asyncio.sleep(0)
+            turn_ends_at = now() + TURN_SECONDS
+    return "".join(pieces)
+
+
+def _values(context: Any) -> dict[str, Any]:
+    return {field.name: getattr(context, field.name) for field in fields(context)}
+
+
 def asked_language(request: web.Request) -> Language:
     return language(request.query.get("lang", ""), request.headers.get("Accept-Language", ""))
+
+
+def asked_page(request: web.Request) -> int:
+    """Which page of what waits, from 1. What is no number of a page is the first."""
+    page = request.query.get("page", "")
+    return int(page) if _PAGE.fullmatch(page) else 1
+
+
+def same_view(request: web.Request) -> str:
+    """The query that leads to the same view: its language and page, where they were asked for and known."""
+    asked = {}
+    if request.query.get("lang") in WORDS:
+        asked["lang"] = request.query["lang"]
+    if (page := asked_page(request)) > 1:
+        asked["page"] = str(page)
+    return f"?{urlencode(asked)}" if asked else ""

@@ -1,7 +1,8 @@
 """
 Who may see the operator's page: sealed sessions, form tokens, one-time tickets, and how often one may guess. Pure.
 
-Rule 1: a session is its own proof (issued at, nonce, seal); nothing is stored, so a restart signs nobody out.
+Rule 1: a session is its own proof (issued at, nonce, seal), so a restart signs nobody out; only those that were signed out are
+        remembered, for as long as a copy of them would be good.
 Rule 2: every seal names its purpose and is made with a key that the password is part of: a new password ends all sessions.
 Rule 3: secrets are compared in constant time, and as digests, so that not even a length can be measured.
 Rule 4: what a stranger can make us remember is bounded.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address, ip_address
 
 SESSION_SECONDS = 30 * 86_400
@@ -19,8 +21,12 @@ TICKET_SECONDS = 600
 TICKETS_KEPT = 16
 CLOCK_STEP = 60  # seconds; a clock set back by NTP must not sign the operator out
 GUESSES = 5
+GUESSES_OF_A_SITE = (
+    20  # of an IPv6 /48, which is what a provider gives to whoever asks: it holds 65,536 networks of one home
+)
 GUESS_SECONDS = 60
 ADDRESSES_KEPT = 4_096
+SIGNED_OUT_KEPT = 1_000
 
 
 class Seal:
@@ -60,6 +66,30 @@ class Seal:
         return hmac.new(self._key, f"{purpose}\0{text}".encode("utf-8", "surrogatepass"), "sha256").hexdigest()
 
 
+class SignedOut:
+    """The sessions that ended before their time, the SIGNED_OUT_KEPT that ended last, by nonce."""
+
+    def __init__(self) -> None:
+        self._issued_at: dict[str, int] = {}
+
+    def __contains__(self, session: str) -> bool:
+        return _parts(session)[1] in self._issued_at
+
+    def note(self, session: str, now: float) -> None:
+        """`session` is known to be one of ours."""
+        issued_at, nonce = _parts(session)
+        known = {**self._issued_at, nonce: int(issued_at)}
+        good = {nonce: at for nonce, at in known.items() if now < at + SESSION_SECONDS}
+        self._issued_at = dict(list(good.items())[-SIGNED_OUT_KEPT:])
+
+    def rows(self) -> Mapping[str, int]:
+        """When each was issued, by its nonce: to be kept over a restart."""
+        return self._issued_at
+
+    def restore(self, rows: Mapping[str, int]) -> None:
+        self._issued_at = {**rows, **self._issued_at}
+
+
 class Guesses:
     """Wrong passwords by address: GUESSES in GUESS_SECONDS, then none until the first of them is that old."""
 
@@ -68,18 +98,22 @@ class Guesses:
 
     def wait_seconds(self, address: str, now: float) -> int:
         """0 where one more guess is free."""
-        recent = self._recent(address, now)
-        return max(1, round(recent[0] + GUESS_SECONDS - now)) if len(recent) >= GUESSES else 0
+        return max(self._wait(network, most, now) for network, most in _networks(address))
 
     def was_wrong(self, address: str, now: float) -> None:
-        self._wrong[_network(address)] = [*self._recent(address, now), now]
-        self._wrong.move_to_end(_network(address))
+        for network, _ in _networks(address):
+            self._wrong[network] = [*self._recent(network, now), now]
+            self._wrong.move_to_end(network)
         while len(self._wrong) > ADDRESSES_KEPT:
             self._wrong.popitem(last=False)
 
-    def _recent(self, address: str, now: float) -> list[float]:
+    def _wait(self, network: str, most: int, now: float) -> int:
+        recent = self._recent(network, now)
+        return max(1, round(recent[-most] + GUESS_SECONDS - now)) if len(recent) >= most else 0
+
+    def _recent(self, network: str, now: float) -> list[float]:
         # abs(): after the clock was set back, guesses "from the future" must not lock anybody out for years.
-        return [at for at in self._wrong.get(_network(address), ()) if abs(now - at) < GUESS_SECONDS]
+        return [at for at in self._wrong.get(network, ()) if abs(now - at) < GUESS_SECONDS]
 
 
 class Tickets:
@@ -98,13 +132,23 @@ class Tickets:
         return issued_at is not None and abs(now - issued_at) < TICKET_SECONDS
 
 
-def _network(address: str) -> str:
-    """An IPv6 guesser owns a /64 at least, so that counts as one address."""
+def _parts(session: str) -> tuple[str, str]:
+    """Issued at, and the nonce."""
+    issued_at, _, rest = session.partition(".")
+    return issued_at, rest.partition(".")[0]
+
+
+def _networks(address: str) -> Iterator[tuple[str, int]]:
+    """What a guess of this address counts for, and how many guesses that has. An IPv6 guesser owns a /64 at least."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        return address
-    return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped else address
+        parsed = None
+    if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped:
+        yield f"{int(parsed) >> 64:x}::/64", GUESSES
+        yield f"{int(parsed) >> 80:x}::/48", GUESSES_OF_A_SITE
+    else:
+        yield address, GUESSES
 
 
 def _digest(text: str) -> bytes:

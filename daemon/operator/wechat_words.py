@@ -16,12 +16,15 @@ class WeChatWords:
     no_accounts: str
     no_accounts_advice: str
     no_attempts: str
-    no_attempts_advice: Callable[[str], str]  # the account's path
+    no_attempts_advice: Callable[[str], str]  # the account's URL
+    your_server: str  # where the config has no public_url
+    causes: str
+    misdirected: str
     deliveries: str
-    in_time: str
+    in_time: Callable[[str], str]  # a share
+    in_time_of_none: str
     budget_left: str
     budget_hint: str
-    ago: Callable[[str], str]  # a duration
     kinds: Mapping[str, str]
     outcomes: Mapping[str, str]
     service: Mapping[Standing, str]
@@ -34,19 +37,20 @@ ENGLISH_WECHAT = WeChatWords(
     no_accounts="No account is configured.",
     no_accounts_advice="Add a [[bot.accounts]] table with its id and token to posthouse.toml, and start again.",
     no_attempts="No verification yet.",
-    no_attempts_advice=lambda path: (
-        f"Enter http://YOUR-SERVER{path} and the token in WeChat's console and submit; what comes, and why it is refused, "
-        "is shown here. When the console says “Token 验证失败” and nothing shows, nothing has arrived: look at the port "
-        "(80, or 443 for https), the path (a wrong one is push.misdirected in the log), and the firewall."
+    no_attempts_advice=lambda url: (
+        f"Enter {url} and the token in WeChat's console and submit; what comes, and why it is refused, is shown here."
     ),
+    your_server="http://YOUR-SERVER",
+    causes="Why the console says “Token 验证失败”, or nothing is answered",
+    misdirected="Signed requests to paths that are no account's",
     deliveries="deliveries",
-    in_time="answered in time",
+    in_time=lambda share: f"answered within 5 s ({share})",
+    in_time_of_none="answered within 5 s",
     budget_left="unanswered deliveries left in the next 5 minutes",
     budget_hint=(
         "While the model thinks, deliveries are left unanswered on purpose: WeChat sends them again, up to twice. When none "
         "is left, each is answered, if need be with a link to tap, because WeChat stops pushing after too many silences."
     ),
-    ago=lambda duration: f"{duration} ago",
     kinds={"verification": "Verification", "push": "Push"},
     outcomes={
         "accepted": "Accepted.",
@@ -75,18 +79,17 @@ CHINESE_WECHAT = WeChatWords(
     no_accounts="还没有配置公众号。",
     no_accounts_advice="请在 posthouse.toml 中加入 [[bot.accounts]] 及其 id 和 token，然后重新启动。",
     no_attempts="还没有收到验证。",
-    no_attempts_advice=lambda path: (
-        f"请在公众平台填写 http://你的域名{path} 和 Token 并提交；收到的请求和拒绝的原因会显示在这里。"
-        "如果提示“Token 验证失败”而这里没有记录，说明请求没有到达：请检查端口（80，https 为 443）、"
-        "路径（不对时日志中有 push.misdirected）和防火墙。"
-    ),
+    no_attempts_advice=lambda url: f"请在公众平台填写 {url} 和 Token 并提交；收到的请求和拒绝的原因会显示在这里。",
+    your_server="http://你的域名",
+    causes="公众平台提示“Token 验证失败”或公众号不回答的原因",
+    misdirected="有签名、但路径不属于任何公众号的请求",
     deliveries="收到推送",
-    in_time="按时答复",
+    in_time=lambda share: f"5 秒内答复（{share}）",
+    in_time_of_none="5 秒内答复",
     budget_left="接下来 5 分钟还可以不答的推送",
     budget_hint=(
         "模型还在想时，会有意先不答，等微信重发（最多两次）。次数用完后每次都答，没想好就先回一个可点的链接，因为不答太多，微信会停止推送。"
     ),
-    ago=lambda duration: f"{duration}前",
     kinds={"verification": "验证", "push": "推送"},
     outcomes={
         "accepted": "通过。",

@@ -12,6 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from daemon.operator.banner_words import CHINESE_BANNERS, ENGLISH_BANNERS, BannerWords
+from daemon.operator.figures import amount, duration
+from daemon.operator.key_words import CHINESE_KEY, ENGLISH_KEY, KeyWords
+from daemon.operator.pending_words import CHINESE_PENDING, ENGLISH_PENDING, PendingWords
+from daemon.operator.traffic_words import CHINESE_TRAFFIC, ENGLISH_TRAFFIC, TrafficWords
 from daemon.operator.wechat_words import CHINESE_WECHAT, ENGLISH_WECHAT, WeChatWords
 
 Language = Literal["en", "zh"]
@@ -23,7 +28,9 @@ class Words:
 
     headline: Callable[[int, int, int | None], str]  # usable keys, all keys, pending (None: the database is silent)
     duration: Callable[[float], str]
+    number: Callable[[int], str]
     more: Callable[[int], str]
+    colon: str
     try_later: Callable[[int], str]  # seconds
     key_states: Mapping[str, str]
     key_advice: Mapping[str, str]
@@ -36,22 +43,15 @@ class Words:
     no_keys: str
     no_keys_advice: str
     in_flight: str
-    answered: str
-    failed: str
     last_request: str
     models_resting: str
-    pending: str
-    no_pending: str
-    no_pending_advice: str
-    no_database: str
-    no_database_advice: str
-    age: str
-    subscriber: str
-    question: str
-    state: str
     questions: str
     no_questions: str
     no_questions_advice: str
+    key: KeyWords
+    pending: PendingWords
+    banners: BannerWords
+    traffic: TrafficWords
     wechat: WeChatWords
     lost: str
     sign_in: str
@@ -63,33 +63,26 @@ class Words:
     stale_ticket: str
 
 
-def _duration(seconds: float, units: tuple[str, str, str, str]) -> str:
-    """The largest unit alone: nobody needs the seconds of an hour."""
-    whole = max(0, int(seconds))
-    for size, unit in zip((86_400, 3_600, 60), units[:3], strict=True):
-        if whole >= size:
-            return f"{whole // size}{unit}"
-    return f"{whole}{units[3]}"
-
-
 def _headline_en(usable: int, keys: int, pending: int | None) -> str:
     first = f"{usable} of {keys} keys usable" if keys else "No key configured"
     if pending is None:
         return f"{first}, the database does not answer"
-    return f"{first}, {pending or 'no'} {'answer' if pending == 1 else 'answers'} waiting"
+    return f"{first}, {f'{pending:,}' if pending else 'no'} {'answer' if pending == 1 else 'answers'} waiting"
 
 
 def _headline_zh(usable: int, keys: int, pending: int | None) -> str:
     first = f"{keys} 把密钥中 {usable} 把可用" if keys else "还没有密钥"
     if pending is None:
         return f"{first}，数据库没有响应"
-    return f"{first}，{pending} 条回答待取" if pending else f"{first}，没有待取的回答"
+    return f"{first}，{pending:,} 条回答待取" if pending else f"{first}，没有待取的回答"
 
 
 ENGLISH = Words(
     headline=_headline_en,
-    duration=lambda seconds: _duration(seconds, (" d", " h", " min", " s")),
+    duration=lambda seconds: duration(seconds, (" d", " h", " min", " s")),
+    number=lambda count: amount(count, (1_000_000, "M"), (1_000_000_000, "G")),
     more=lambda count: f"and {count} more",
+    colon=": ",
     try_later=lambda seconds: f"Too many wrong passwords from this address. Try again in {seconds} s.",
     key_states={
         "ready": "Ready",
@@ -124,6 +117,9 @@ ENGLISH = Words(
         "region": "The upstream does not serve the country this server is in.",
         "address": "The upstream does not accept this server's address for it.",
         "model": "The upstream does not let it use this model.",
+        "connect": "The upstream cannot be reached.",
+        "server": "The upstream answers with an error of its own.",
+        "unknown": "The upstream broke off; whether it did what was asked is not known.",
         "breaker": "The upstream keeps failing, so it rests.",
         "incident": "Many keys were rejected at once, so the upstream rests. Look at this server's outgoing address.",
     },
@@ -147,22 +143,15 @@ ENGLISH = Words(
     no_keys="No key is configured.",
     no_keys_advice="Add a [[keys]] table with its secret to posthouse.toml, or set OPENAI_API_KEY, and start again.",
     in_flight="in flight",
-    answered="answered",
-    failed="failed",
     last_request="last request",
     models_resting="Models resting",
-    pending="Pending answers",
-    no_pending="Nothing waits.",
-    no_pending_advice="Every subscriber has collected what they asked for.",
-    no_database="The database does not answer.",
-    no_database_advice="Callers are served all the same; the bot waits. Look at free space and permissions of its folder.",
-    age="Age",
-    subscriber="Subscriber",
-    question="Question",
-    state="State",
     questions="Questions kept",
     no_questions="No question has come yet.",
     no_questions_advice="In WeChat's console, under developer settings, set the server's URL and token as in posthouse.toml.",
+    key=ENGLISH_KEY,
+    pending=ENGLISH_PENDING,
+    banners=ENGLISH_BANNERS,
+    traffic=ENGLISH_TRAFFIC,
     wechat=ENGLISH_WECHAT,
     lost="The daemon does not answer. What you see is old; trying again …",
     sign_in="Sign in",
@@ -176,8 +165,10 @@ ENGLISH = Words(
 
 CHINESE = Words(
     headline=_headline_zh,
-    duration=lambda seconds: _duration(seconds, (" 天", " 小时", " 分钟", " 秒")),
+    duration=lambda seconds: duration(seconds, (" 天", " 小时", " 分钟", " 秒")),
+    number=lambda count: amount(count, (10_000, "万"), (100_000_000, "亿")),
     more=lambda count: f"还有 {count} 项",
+    colon="：",
     try_later=lambda seconds: f"此地址输错密码的次数过多，请在 {seconds} 秒后再试。",
     key_states={
         "ready": "可用",
@@ -212,6 +203,9 @@ CHINESE = Words(
         "region": "上游不为本服务器所在的地区提供服务。",
         "address": "上游不接受本服务器的地址使用它。",
         "model": "上游不允许它使用这个模型。",
+        "connect": "连不上上游。",
+        "server": "上游自身出错。",
+        "unknown": "上游中途断开，不知道是否已经照办。",
         "breaker": "上游接连出错，先歇一会。",
         "incident": "许多密钥同时被拒，上游先歇一会。请检查本服务器的出口地址。",
     },
@@ -235,22 +229,15 @@ CHINESE = Words(
     no_keys="还没有配置密钥。",
     no_keys_advice="请在 posthouse.toml 中加入 [[keys]] 及其 secret，或设置 OPENAI_API_KEY，然后重新启动。",
     in_flight="进行中",
-    answered="成功",
-    failed="失败",
     last_request="最近请求",
     models_resting="休息中的模型",
-    pending="待取的回答",
-    no_pending="没有等待中的问题。",
-    no_pending_advice="每位订阅者都已取走回答。",
-    no_database="数据库没有响应。",
-    no_database_advice="网关照常服务，公众号暂停作答。请检查数据库所在目录的剩余空间与权限。",
-    age="已等待",
-    subscriber="订阅者",
-    question="问题",
-    state="状态",
     questions="保存的问题",
     no_questions="还没有收到任何问题。",
     no_questions_advice="请在微信公众平台的开发设置中，按 posthouse.toml 填写服务器地址（URL）与令牌（Token）。",
+    key=CHINESE_KEY,
+    pending=CHINESE_PENDING,
+    banners=CHINESE_BANNERS,
+    traffic=CHINESE_TRAFFIC,
     wechat=CHINESE_WECHAT,
     lost="服务没有响应，以下内容已过时；正在重试……",
     sign_in="登录",

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp import TCPConnector
 
 from tests.daemon.operator.house import Visit, Visitor, build
 
@@ -13,6 +14,6 @@ def visit(aiohttp_client: Any) -> Visit:
 
     async def visit(**changes: Any) -> Visitor:
         house = build(**changes)
-        return Visitor(house, await aiohttp_client(house.app))
+        return Visitor(house, await aiohttp_client(house.app, connector=TCPConnector(limit=0)))
 
     return visit

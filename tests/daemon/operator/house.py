@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
@@ -12,14 +12,17 @@ from aiohttp.client import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from bot.memory_store import MemoryStore
-from bot.store import ExchangeStore
+from bot.store import ExchangeStore, StoreUnavailable
 from bot.wechat.hold import Counts
 from bot.wechat.view import AccountView, Attempt
+from daemon.operator.actions import Levers
 from daemon.operator.assets import Assets, read_assets
+from daemon.operator.live import Pace
 from daemon.operator.page import setup_templates
 from daemon.operator.routes import Operator
 from daemon.operator.seen import Seen
-from proxy.health import CellView, KeyView
+from daemon.operator.sign_in import SignedOut
+from proxy.health import CellView, Event, KeyView
 
 PASSWORD = "open the gate"
 
@@ -27,12 +30,39 @@ PASSWORD = "open the gate"
 @dataclass
 class House:
     app: web.Application
-    operator: Operator
     assets: Assets
     keys: list[KeyView]
     accounts: list[AccountView]
     store: ExchangeStore
-    time: list[float]
+    time: list[float] = field(default_factory=lambda: [1_000_000.0])
+    operator: Operator = field(init=False)
+    operated: list[tuple[str, str]] = field(default_factory=list)  # what the buttons did: an action and a key
+    looks: int = 0
+    saved_sign_outs: dict[str, int] = field(default_factory=dict)
+    cannot_save: bool = False
+    rest: Seen = field(default_factory=Seen)  # what is seen beside keys and accounts
+
+    def look(self) -> Seen:
+        self.looks += 1
+        return replace(self.rest, keys=tuple(self.keys), accounts=tuple(self.accounts))
+
+    def operate(self, name: str, event: Event) -> bool:
+        return self._does(event, name)
+
+    async def check(self, name: str) -> bool:
+        return self._does("check", name)
+
+    def _does(self, action: str, name: str) -> bool:
+        self.operated.append((str(action), name))
+        return any(key.name == name for key in self.keys)
+
+    async def close(self, _: web.Application) -> None:
+        await self.operator.close()
+
+    async def save_sign_outs(self, rows: Mapping[str, int]) -> None:
+        if self.cannot_save:
+            raise StoreUnavailable("disk full")
+        self.saved_sign_outs = dict(rows)
 
 
 @dataclass
@@ -60,6 +90,10 @@ class Visitor:
 Visit = Callable[..., Awaitable[Visitor]]
 
 
+async def exposition(accept: str, questions: Mapping[str, int] | None) -> tuple[bytes, str]:
+    return f"{accept} {questions}".encode(), "text/plain; charset=utf-8"
+
+
 def build(
     *,
     password: str | None = PASSWORD,
@@ -70,24 +104,34 @@ def build(
     is_https: bool = False,
     has_eligible_key: bool = True,
     accounts: Sequence[AccountView] = (),
+    pace: Pace | None = None,
+    signed_out: Mapping[str, int] | None = None,
 ) -> House:
-    keys, accounts, store, time = keys or [], list(accounts), store or MemoryStore(), [1_000_000.0]
     app, assets = web.Application(), read_assets()
-    setup_templates(app, assets)
-    operator = Operator(
+    house = House(app, assets, keys or [], list(accounts), store or MemoryStore())
+    ended = SignedOut()
+    ended.restore(signed_out or {})
+    house.operator = Operator(
         password=password,
         show_words=show_words,
         secret=secret,
-        look=lambda: Seen(keys=keys, accounts=accounts),
+        look=house.look,
+        levers=Levers(operate=house.operate, check=house.check, snapshot=lambda: house.keys),
+        exposition=exposition,
         has_eligible_key=lambda: has_eligible_key,
-        store=store,
+        store=house.store,
+        signed_out=ended,
+        save_sign_outs=house.save_sign_outs,
         assets=assets,
-        clock=lambda: time[0],
+        templates=setup_templates(app, assets),
+        clock=lambda: house.time[0],
         is_https=lambda request: is_https,
         address=lambda request: request.headers.get("X-Test-Address", "192.0.2.1"),
+        pace=pace,
     )
-    app.add_routes(operator.routes())
-    return House(app, operator, assets, keys, accounts, store, time)
+    app.add_routes(house.operator.routes())
+    app.on_shutdown.append(house.close)
+    return house
 
 
 def a_key(**changes: Any) -> KeyView:
@@ -113,6 +157,8 @@ def a_cell(model: str, seconds_left: float = 30.0, scope: str = "key-model") -> 
     return CellView(scope=scope, model=model, seconds_left=seconds_left, rule="rate", reason="429, try again in 30 s")
 
 
-def an_account(*attempts: Attempt, answered: int = 0, unanswered: int = 0) -> AccountView:
+def an_account(
+    *attempts: Attempt, answered: int = 0, unanswered: int = 0, pushes: tuple[tuple[str, str, int], ...] = ()
+) -> AccountView:
     counts = Counts(answered + unanswered, answered, unanswered, budget_left=20 - unanswered, budget=20)
-    return AccountView("gh_1", "/wechat", attempts, counts)
+    return AccountView("gh_1", "/wechat", attempts, counts, pushes=pushes)

@@ -1,34 +1,25 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, replace
 
 import jinja2
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 from jinja2 import meta
 
 from bot.exchange import Exchange, State
 from daemon.operator.assets import read_assets
-from daemon.operator.context import (
-    CELLS_SHOWN,
-    WORDS_SHOWN,
-    Mail,
-    StatusPage,
-    as_json,
-    countdown,
-    excerpt,
-    masked,
-    status_page,
-)
+from daemon.operator.context import Mail, StatusPage, as_json, status_page
 from daemon.operator.gate import SignInPage
 from daemon.operator.page import setup_templates
-from daemon.operator.seen import Seen
+from daemon.operator.seen import CallerView, Seen
+from daemon.verification import Misdirected
 from proxy.health import KeyView
-from proxy.health import State as KeyState
+from proxy.tally import UpstreamView
 from tests.daemon.operator.house import a_cell, a_key
+from tests.daemon.operator.scenes import NOW, SCENES, the_most
 
 NOTHING = Mail(pending=(), pending_count=0, counts={})
 QUESTION = Exchange(
@@ -43,7 +34,7 @@ QUESTION = Exchange(
 
 def page(keys: list[KeyView], mail: Mail | None = NOTHING, **changes: object) -> StatusPage:
     values = {
-        "seen": Seen(keys=keys, accounts=changes.pop("accounts", ())),  # type: ignore[arg-type]
+        "seen": Seen(keys=keys),
         "mail": mail,
         "now": 1_000.0,
         "language": "en",
@@ -64,9 +55,9 @@ def mail(*pending: Exchange, count: int | None = None) -> Mail:
         (["ready"], 1, "1 of 1 keys usable, 1 answer waiting", "1 把密钥中 1 把可用，1 条回答待取"),
         (
             ["ready", "cooling", "dead", "ready"],
-            2,
-            "2 of 4 keys usable, 2 answers waiting",
-            "4 把密钥中 2 把可用，2 条回答待取",
+            12_345,
+            "2 of 4 keys usable, 12,345 answers waiting",
+            "4 把密钥中 2 把可用，12,345 条回答待取",
         ),
     ],
 )
@@ -74,7 +65,7 @@ def test_the_headline_says_in_words_how_things_stand(
     states: list[str], pending: int, english: str, chinese: str
 ) -> None:
     keys = [a_key(state=state) for state in states]
-    waiting = mail(*[QUESTION] * pending)
+    waiting = mail(QUESTION, count=pending)
     assert page(keys, waiting).headline == english
     assert page(keys, waiting, language="zh").headline == chinese
 
@@ -88,89 +79,18 @@ def test_the_lamp_beside_the_headline_goes_by_the_usable_keys(states: list[str],
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("state", [*KeyState, "cooling"])
-def test_every_state_of_a_key_has_a_word_and_a_tone_in_both_languages(state: str, language: str) -> None:
-    [card] = page([a_key(state=str(state))], language=language).keys
-    assert card.state != state
-    assert card.tone == {"ready": "well", "cooling": "resting", "suspect": "resting", "disabled": "off"}.get(
-        state, "ill"
-    )
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("state", State)
 def test_every_state_of_a_question_has_a_word_in_both_languages(state: State, language: str) -> None:
     [row] = page([], mail(replace(QUESTION, state=state)), language=language).pending
     assert row.state != state.value
 
 
-def test_a_cooling_key_tells_why_and_for_how_long() -> None:
-    resting = a_key(state="cooling", rule="rate", reason="429, try again in 34 s", since_seconds=6.0, seconds_left=33.2)
-    [card] = page([resting]).keys
-    assert card.reason == "The upstream limits how often it may ask."
-    assert card.detail == "429, try again in 34 s"
-    assert card.countdown is not None
-    assert (card.countdown.text, card.countdown.seconds, card.countdown.of_seconds) == ("0:34", 34, 39)
-
-
-def test_a_rule_without_words_of_its_own_still_shows_the_pools_sentence() -> None:
-    [card] = page([a_key(state="cooling", rule="comet", reason="hit by a comet")]).keys
-    assert (card.reason, card.detail) == ("", "hit by a comet")
-
-
-def test_a_ready_key_does_not_carry_its_old_troubles() -> None:
-    [card] = page([a_key(state="ready", rule="rate", reason="429", seconds_left=0.0)]).keys
-    assert (card.reason, card.detail, card.countdown) == ("", "", None)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "0:01"), (34.0, "0:34"), (34.1, "0:35"), (320.0, "5:20"), (3_723.0, "1:02:03"), (86_400.0, "24:00:00")],
-)
-def test_a_countdown_is_rounded_up_and_reads_like_a_clock(seconds: float, text: str) -> None:
-    counted = countdown(seconds)
-    assert counted is not None
-    assert counted.text == text
-
-
-@pytest.mark.parametrize("seconds", [None, 0.0, -3.0])
-def test_what_is_over_or_unknown_has_no_countdown(seconds: float | None) -> None:
-    assert countdown(seconds) is None
-
-
-def test_models_that_rest_are_shown_soonest_first_and_only_some_of_them() -> None:
-    cells = (a_cell("", scope="key"), *(a_cell(f"model-{n}", seconds_left=100.0 - n) for n in range(CELLS_SHOWN + 3)))
-    [card] = page([a_key(cells=cells)]).keys
-    assert [row.model for row in card.cells] == [f"model-{n}" for n in range(CELLS_SHOWN + 2, 2, -1)]
-    assert card.more_cells == "and 3 more"
-
-
-@pytest.mark.parametrize(
-    ("asked_at", "english", "chinese"),
-    [
-        (1_000.0, "0 s", "0 秒"),
-        (940.5, "59 s", "59 秒"),
-        (940.0, "1 min", "1 分钟"),
-        (1_000.0 - 7_300, "2 h", "2 小时"),
-        (1_000.0 - 200_000, "2 d", "2 天"),
-        (1_005.0, "0 s", "0 秒"),
-    ],
-)
-def test_an_age_is_one_unit(asked_at: float, english: str, chinese: str) -> None:
-    asked = mail(replace(QUESTION, asked_at=asked_at))
-    assert page([], asked).pending[0].age == english
-    assert page([], asked, language="zh").pending[0].age == chinese
-
-
-def test_pending_answers_beyond_the_shown_are_counted() -> None:
-    shown = page([], mail(QUESTION, count=51))
-    assert (shown.headline, shown.more_pending) == ("No key configured, 51 answers waiting", "and 50 more")
-
-
 def test_a_silent_database_is_said_and_is_not_an_empty_mailbox() -> None:
     silent = page([a_key()], None)
     assert silent.headline == "1 of 1 keys usable, the database does not answer"
     assert (silent.mail_is_known, silent.tone) == (False, "ill")
+    assert as_json(silent)["pending_count"] is None
+    assert [banner.code for banner in silent.banners] == ["database"]
 
 
 def test_words_are_not_even_in_the_context_when_they_are_switched_off() -> None:
@@ -180,43 +100,88 @@ def test_words_are_not_even_in_the_context_when_they_are_switched_off() -> None:
     assert as_json(hidden)["pending"][0]["question"] is None
 
 
-@given(st.text(min_size=13))
-def test_a_mask_leaves_six_characters_of_an_openid(openid: str) -> None:
-    assert masked(openid) == openid[:4] + "…" + openid[-2:]
-
-
-@given(st.text(max_size=12))
-def test_a_short_openid_is_hidden_whole(openid: str) -> None:
-    assert masked(openid) == "…"
-
-
-@given(st.text())
-def test_an_excerpt_is_one_short_line_that_can_be_printed(question: str) -> None:
-    line = excerpt(question)
-    assert line.isprintable()
-    assert len(line) <= WORDS_SHOWN + 1
-
-
-def test_an_excerpt_loses_marks_that_turn_the_page_around() -> None:
-    assert excerpt("ab\u202ecd\n\n\x00 ef") == "ab cd ef"
-
-
 def test_the_json_is_the_same_view_with_names_and_seconds() -> None:
     resting = a_key(state="cooling", rule="rate", reason="429", seconds_left=33.2, cells=(a_cell("m"),))
-    view = json.loads(json.dumps(as_json(page([resting], mail(QUESTION)))))
+    seen = Seen(
+        keys=[resting],
+        upstreams=[UpstreamView("openai", 2, 0.5, 0.9, 0.001)],
+        callers=[CallerView("laptop", 3, 1_000, 1, tokens_per_day=5_000)],
+        tokens_today={"main": 700},
+        misdirected=[Misdirected(990.0, "/wechat/", "GET")],
+    )
+    view = json.loads(json.dumps(as_json(page([], mail(QUESTION), seen=seen))))
     assert view["headline"] == "0 of 1 keys usable, 1 answer waiting"
     assert (view["accounts"], view["database_answers"]) == ([], True)
-    assert (view["keys"][0]["state"], view["keys"][0]["seconds_left"]) == ("cooling", 33.2)
-    assert view["keys"][0]["cells"][0]["model"] == "m"
+    assert [banner["code"] for banner in view["banners"]] == ["none_ready", "verification"]
+    key = view["keys"][0]
+    assert (key["state"], key["seconds_left"], key["tokens_today"], key["cells"][0]["model"]) == (
+        "cooling",
+        33.2,
+        700,
+        "m",
+    )
+    assert key["history"] == {"minutes": [], "answered": 0, "failed": 0, "moments": []}
+    assert view["upstreams"][0]["first_byte_p95"] == 0.9
+    assert view["callers"][0]["tokens_per_day"] == 5_000
+    assert view["misdirected"] == [{"age_seconds": 10, "path": "/wechat/", "method": "GET"}]
+    assert (view["questions"], view["pending_count"]) == ({"thinking": 1}, 1)
     assert view["pending"] == [
         {"age_seconds": 60, "subscriber": "oABC…9z", "question": "为什么天是蓝的", "state": "queued"}
     ]
 
 
+# --- the templates
+
+
+@pytest.fixture(scope="module")
+def templates() -> jinja2.Environment:
+    return setup_templates(web.Application(), read_assets())
+
+
+def rendered(templates: jinja2.Environment, template: str, context: StatusPage, without: str = "") -> str:
+    values = {field.name: getattr(context, field.name) for field in fields(context) if field.name != without}
+    return templates.get_template(template).render(values)
+
+
 @pytest.mark.parametrize(("template", "context"), [("status.html", StatusPage), ("sign_in.html", SignInPage)])
-def test_a_template_uses_exactly_the_fields_of_its_context(template: str, context: type) -> None:
-    env = setup_templates(web.Application(), read_assets())
-    assert _names(env, template) - set(env.globals) == {field.name for field in fields(context)}
+def test_a_template_uses_exactly_the_fields_of_its_context(
+    templates: jinja2.Environment, template: str, context: type
+) -> None:
+    assert _names(templates, template) - set(templates.globals) == {field.name for field in fields(context)}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("scene", SCENES)
+def test_every_scene_can_be_told_and_its_main_without_any_secret_of_a_viewer(
+    templates: jinja2.Environment, scene: str, language: str
+) -> None:
+    there = SCENES[scene]()
+    shown = page([], there.mail, seen=there.seen, now=NOW, language=language, form_token="of-this-viewer")
+    main = rendered(templates, "_main.html", shown, without="form_token")
+    assert main.strip().startswith("<main>")
+    assert main in rendered(templates, "status.html", shown)
+    assert "<script" not in main
+    assert not any(f' {name}="' in main for name in ("style", "onclick", "onload"))
+
+
+def test_pages_of_what_waits_are_links_that_keep_the_language(templates: jinja2.Environment) -> None:
+    shown = page([], mail(*[QUESTION] * 50, count=120), language="zh", pending_page=2)
+    html = rendered(templates, "_main.html", shown)
+    assert re.findall(r'<a href="([^"]+)" rel="(\w+)"', html) == [
+        ("?lang=zh&amp;page=1#pending", "prev"),
+        ("?lang=zh&amp;page=3#pending", "next"),
+    ]
+    assert "第 51–100 条，共 120 条" in html
+
+
+def test_ten_keys_with_every_trouble_and_a_full_page_of_answers_stay_under_forty_kilobytes(
+    templates: jinja2.Environment,
+) -> None:
+    there = the_most()
+    assert (len(there.seen.keys), there.mail.pending_count) == (10, 10_000)
+    for language in ("en", "zh"):
+        shown = page([], there.mail, seen=there.seen, now=NOW, language=language, form_token="f" * 64)
+        assert len(rendered(templates, "status.html", shown).encode()) < 40_000
 
 
 def _names(env: jinja2.Environment, template: str) -> set[str]:

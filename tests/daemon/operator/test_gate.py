@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import base64
 import re
+from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, DummyCookieJar
 from structlog.testing import capture_logs
 
+from daemon import app, config
 from daemon.operator.gate import FORM, SESSION
 from daemon.operator.sign_in import GUESS_SECONDS, SESSION_SECONDS, TICKET_SECONDS, Seal
+from daemon.secret import Sources
 from tests.daemon.operator.house import PASSWORD, Visit, Visitor
 
 
@@ -29,7 +33,10 @@ async def test_a_stranger_is_sent_to_the_sign_in_and_learns_nothing(visit: Visit
     assert await sent.read() == b""
 
 
-@pytest.mark.parametrize("query", ["?next=//evil.example", "?lang=//evil.example", "?lang=%0d%0aSet-Cookie:x"])
+@pytest.mark.parametrize(
+    "query",
+    [*("?next=//evil.example", "?lang=//evil.example", "?lang=%0d%0aSet-Cookie:x"), "?page=//evil.example", "?page=0"],
+)
 async def test_no_redirect_leads_anywhere_else(visit: Visit, query: str) -> None:
     visitor = await visit()
     assert (await visitor.get("/status" + query)).headers["Location"] == "/status/sign-in"
@@ -77,10 +84,36 @@ async def test_basic_auth_spends_the_same_guesses(visit: Visit) -> None:
     assert (await visitor.sign_in()).status == 429
 
 
+def bearer(password: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {password}"}
+
+
+@pytest.mark.parametrize("headers", [basic(PASSWORD), bearer(PASSWORD), {"Authorization": f"bearer  {PASSWORD} "}])
+async def test_the_metrics_take_the_password_in_either_header(visit: Visit, headers: dict[str, str]) -> None:
+    answer = await (await visit()).get("/metrics", headers={**headers, "Accept": "x"})
+    assert answer.status == 200
+    assert (await answer.text()).startswith("x {'queued': 0,")
+
+
+@pytest.mark.parametrize("headers", [{}, basic("wrong"), bearer("wrong"), bearer(""), {"Authorization": PASSWORD}])
+async def test_the_metrics_are_nobody_elses(visit: Visit, headers: dict[str, str]) -> None:
+    answer = await (await visit()).get("/metrics", headers=headers)
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+async def test_a_bearer_spends_the_same_guesses(visit: Visit) -> None:
+    visitor = await visit()
+    answers = [await visitor.get("/metrics", headers=bearer("wrong")) for _ in range(6)]
+    assert [answer.status for answer in answers] == [401] * 5 + [429]
+    assert (await visitor.get("/metrics", headers=bearer(PASSWORD))).status == 429
+    assert (await visitor.sign_in()).status == 429
+
+
 async def test_guessing_does_not_disturb_who_is_inside(visit: Visit) -> None:
     visitor = await visit()
     await visitor.sign_in()
-    session = visitor.http.session.cookie_jar.filter_cookies(visitor.http.make_url("/status"))[SESSION].value
+    session = session_of(visitor)
     visitor.http.session.cookie_jar.clear()
     for _ in range(6):
         await visitor.sign_in("wrong")
@@ -126,6 +159,82 @@ async def test_a_forged_or_stale_cookie_opens_nothing(visit: Visit, cookie: str)
     visitor = carrying(await visit(), cookie)
     assert (await visitor.get("/status")).status == 303
     assert (await visitor.get("/status.json")).status == 401
+
+
+def session_of(visitor: Visitor) -> str:
+    return visitor.http.session.cookie_jar.filter_cookies(visitor.http.make_url("/status"))[SESSION].value
+
+
+async def test_a_copied_session_ends_with_the_sign_out_and_stays_so_after_a_restart(visit: Visit) -> None:
+    visitor, elsewhere = await visit(), await visit()
+    await visitor.sign_in()
+    copied = session_of(visitor)
+    await visitor.post("/status/sign-out", data={"form_token": await visitor.form_token("/status")})
+    assert (await carrying(visitor, copied).get("/status")).status == 303
+    assert (await visitor.get("/status.json")).status == 401
+    assert (await carrying(elsewhere, copied).get("/status")).status == 200  # as long as nobody was told
+    restarted = await visit(signed_out=visitor.house.saved_sign_outs)
+    assert (await carrying(restarted, copied).get("/status")).status == 303
+
+
+async def test_a_daemon_remembers_sign_outs_in_its_database(tmp_path: Path) -> None:
+    document = {
+        "server": {"listen": ["127.0.0.1:0"], "database": "sqlite:posthouse.db"},
+        "operator": {"password": PASSWORD},
+    }
+    settings = config.parse(document, Sources({}, tmp_path))
+    async with ClientSession(cookie_jar=DummyCookieJar()) as session:
+
+        async def status(url: str, cookie: str) -> int:
+            async with session.get(url, headers={"Cookie": f"{SESSION}={cookie}"}, allow_redirects=False) as answer:
+                return answer.status
+
+        async with app.running(settings) as daemon:
+            cookies = []
+            for _ in range(2):
+                ticket = daemon.url + daemon.operator.one_time_ticket()
+                async with session.get(ticket, allow_redirects=False) as answer:
+                    cookies.append(answer.cookies[SESSION].value)
+            headers = {"Cookie": f"{SESSION}={cookies[0]}"}
+            async with session.get(f"{daemon.url}/status", headers=headers) as answer:
+                token = re.findall(r'name="form_token" value="(\w+)"', await answer.text())[0]
+            async with session.post(f"{daemon.url}/status/sign-out", data={"form_token": token}, headers=headers):
+                pass
+        async with app.running(settings) as daemon:
+            assert [await status(f"{daemon.url}/status", cookie) for cookie in cookies] == [303, 200]
+
+
+async def test_signing_out_ends_no_other_session(visit: Visit) -> None:
+    visitor = await visit()
+    await visitor.sign_in()
+    desk = session_of(visitor)
+    visitor.http.session.cookie_jar.clear()
+    await visitor.sign_in()
+    await visitor.post("/status/sign-out", data={"form_token": await visitor.form_token("/status")})
+    assert (await carrying(visitor, desk).get("/status")).status == 200
+
+
+async def test_a_sign_out_holds_where_the_database_cannot_keep_it(visit: Visit) -> None:
+    visitor = await visit()
+    visitor.house.cannot_save = True
+    await visitor.sign_in()
+    copied = session_of(visitor)
+    with capture_logs() as logs:
+        left = await visitor.post("/status/sign-out", data={"form_token": await visitor.form_token("/status")})
+    assert left.headers["Location"] == "/status/sign-in"
+    assert [log["event"] for log in logs] == ["operator.sign_out_not_kept"]
+    assert (await carrying(visitor, copied).get("/status")).status == 303
+
+
+async def test_a_stranger_cannot_make_us_remember_what_they_like(visit: Visit) -> None:
+    """A form's token is to be had for any text that comes as the cookie of the sign-in form."""
+    visitor = await visit()
+    invented = "1000000.invented.mac"
+    visitor.http.session.cookie_jar.update_cookies({FORM: invented}, visitor.http.make_url("/"))
+    token = await visitor.form_token("/status/sign-in")
+    answer = await carrying(visitor, invented).post("/status/sign-out", data={"form_token": token})
+    assert answer.status == 303
+    assert visitor.house.saved_sign_outs == {}
 
 
 @pytest.mark.parametrize("token", [None, "", "0" * 64, "字"])
@@ -213,7 +322,9 @@ async def test_who_is_inside_is_not_asked_again(visit: Visit) -> None:
     assert (await visitor.get("/status/sign-in")).headers["Location"] == "/status"
 
 
-@pytest.mark.parametrize("path", ["/status", "/status.json", "/status/sign-in", "/status/sign-out", "/status/x"])
+@pytest.mark.parametrize(
+    "path", ["/status", "/status.json", "/status/sign-in", "/status/sign-out", "/status/x", "/metrics"]
+)
 @pytest.mark.parametrize("password", [None, ""])
 async def test_without_a_password_there_is_no_page(visit: Visit, path: str, password: str | None) -> None:
     visitor = await visit(password=password)

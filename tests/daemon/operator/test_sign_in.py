@@ -9,11 +9,14 @@ from daemon.operator.sign_in import (
     CLOCK_STEP,
     GUESS_SECONDS,
     GUESSES,
+    GUESSES_OF_A_SITE,
     SESSION_SECONDS,
+    SIGNED_OUT_KEPT,
     TICKET_SECONDS,
     TICKETS_KEPT,
     Guesses,
     Seal,
+    SignedOut,
     Tickets,
 )
 
@@ -105,6 +108,17 @@ def test_an_ipv6_network_counts_as_one_address(one: str, other: str, are_one: bo
     assert bool(guesses.wait_seconds(other, NOW)) is are_one
 
 
+def test_whoever_owns_many_ipv6_networks_does_not_have_the_guesses_of_all() -> None:
+    guesses = Guesses()
+    for number in range(GUESSES_OF_A_SITE):
+        address = f"2001:db8:0:{number:x}::1"
+        assert guesses.wait_seconds(address, NOW + number) == 0
+        guesses.was_wrong(address, NOW + number)
+    assert guesses.wait_seconds("2001:db8:0:ffff::1", NOW + 30) == GUESS_SECONDS - 30
+    assert guesses.wait_seconds("2001:db8:1::1", NOW + 30) == 0
+    assert guesses.wait_seconds("2001:db8:0:ffff::1", NOW + GUESS_SECONDS) == 0
+
+
 def test_a_clock_set_back_does_not_lock_anybody_out() -> None:
     guesses = Guesses()
     guessed(guesses, "192.0.2.1", GUESSES, NOW + 400 * 86_400)
@@ -116,6 +130,37 @@ def test_guessers_from_everywhere_are_remembered_up_to_a_bound() -> None:
     for number in range(ADDRESSES_KEPT + 100):
         guesses.was_wrong(f"guesser-{number}", NOW)
     assert len(guesses._wrong) == ADDRESSES_KEPT
+
+
+def test_a_session_that_was_signed_out_is_known_and_no_other() -> None:
+    signed_out, session = SignedOut(), SEAL.session("a", NOW)
+    signed_out.note(session, NOW)
+    assert session in signed_out
+    assert SEAL.session("b", NOW) not in signed_out
+    assert "" not in signed_out
+
+
+def test_a_signed_out_session_is_forgotten_when_it_would_be_too_old_anyway() -> None:
+    signed_out = SignedOut()
+    signed_out.note(SEAL.session("a", NOW), NOW)
+    later = NOW + SESSION_SECONDS
+    signed_out.note(SEAL.session("b", later), later)
+    assert signed_out.rows() == {"b": int(later)}
+
+
+def test_the_sessions_that_ended_last_are_remembered_up_to_a_bound() -> None:
+    signed_out = SignedOut()
+    for number in range(SIGNED_OUT_KEPT + 10):
+        signed_out.note(SEAL.session(f"n{number}", NOW), NOW)
+    assert len(signed_out.rows()) == SIGNED_OUT_KEPT
+    assert SEAL.session("n10", NOW) in signed_out
+
+
+def test_what_was_kept_is_known_after_a_restart() -> None:
+    before, after = SignedOut(), SignedOut()
+    before.note(SEAL.session("a", NOW), NOW)
+    after.restore(before.rows())
+    assert SEAL.session("a", NOW) in after
 
 
 def test_a_ticket_is_good_once() -> None:
