@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import choice, first_byte, footprint, machine, report, requests, subscribers
+from bench import choice, first_byte, footprint, machine, report, requests, subscribers, viewers
 from bench.report import Figure
 from bench.stage import Stage, nginx_program
 
@@ -28,6 +28,7 @@ FIGURES: Mapping[str, Callable[[Stage], Awaitable[Figure]]] = {
     "idle": footprint.measure,
     "subscribers": subscribers.measure,
     "choice": choice.measure,
+    "viewers": viewers.measure,
 }
 FIGURE_SECONDS = 300.0  # the longest takes a third of it
 

@@ -25,7 +25,10 @@ from daemon.alerts import open_alerts
 from daemon.certificate import Certificate, kept_fresh, open_certificate
 from daemon.errors import error_middleware
 from daemon.farewell import Farewell
+from daemon.front import LOOK_SECONDS, Front
 from daemon.gateway import open_gateway
+from daemon.jobs import Job
+from daemon.jobs import running as jobs_running
 from daemon.listeners import can_speak_tls
 from daemon.looking import looking
 from daemon.metrics import Sources, exposition
@@ -95,12 +98,14 @@ async def running(
         app.on_response_prepare.append(_unsigned)
         sign_outs, signed_out = SqliteSignOuts(database), SignedOut()
         signed_out.restore(await sign_outs.load())
+        front = Front(settings.server.public_url, _revealed(settings.operator.password))
         look = looking(
             gateway,
             lambda: [webhook.view() for webhook in bot.webhooks],
             misdirected=misdirections.last,
             public_url=settings.server.public_url,
             listen=settings.server.listen,
+            front_buffers=lambda: front.buffers,
         )
         measured = Sources(look, gateway.tally, gateway.line, gateway.book.totals, bot.answer_seconds)
         operator = Operator(
@@ -139,6 +144,7 @@ async def running(
             )
         )
         ladder.callback(farewell.begin)
+        await ladder.enter_async_context(jobs_running(Job("front", front.look, LOOK_SECONDS)))
         ladder.push_async_callback(operator.close)  # the page's streams end before the server waits for whatever runs
 
         def reload(changed: Settings) -> None:

@@ -47,8 +47,8 @@ CHECK_SECONDS = 1.0  # how late a free check may be
 @dataclass(frozen=True, slots=True)
 class OpenGateway:
     """
-    `chat` asks and `drawing` has drawn for the bot, over the same pool; both send by `sender`. `watchers` are called after every
-    change of a key, and may be added to.
+    `chat` asks and `drawing` has drawn for the bot, over the same pool; both send by `sender`. `watchers` are called after
+    every change of a key, and may be added to.
     """
 
     pool: KeyPool

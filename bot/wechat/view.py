@@ -6,6 +6,7 @@ Rule: no openid, no words and no secret stand here.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -13,6 +14,8 @@ from typing import Literal
 from bot.wechat.hold import Counts
 
 Kind = Literal["verification", "push"]
+
+SELF_TEST = "posthouse-self-test-"  # an echostr that begins so is our own; it says nothing about WeChat's console
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,37 @@ class ServiceView:
     trouble: str = ""
 
 
+# Source: WeChat, Receiving_standard_messages and Receiving_event_pushes
+KINDS = frozenset({"text", "image", "voice", "video", "shortvideo", "location", "link", "event"})
+
+
+class Pushes:
+    """
+    Deliveries since the start, by what they bring and what became of them: "answered" with words, "success" without words,
+    "unanswered" where WeChat got nothing in time; of what was refused, the outcome of its Attempt.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def count(self, kind: str, outcome: str) -> None:
+        """`kind` is the sender's word, so it is "other" unless it is known."""
+        self._counts[kind if kind in KINDS else "other", outcome] += 1
+
+    def view(self) -> tuple[tuple[str, str, int], ...]:
+        return tuple((kind, outcome, count) for (kind, outcome), count in self._counts.items())
+
+
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """`attempts` are since the start, the oldest first, and not many; `service` is None without customer-service messages."""
+    """
+    `attempts` are since the start, the oldest first, and not many; `service` is None without customer-service messages.
+    `pushes` are kind, outcome and count.
+    """
 
     id: str
     path: str
     attempts: tuple[Attempt, ...]
     counts: Counts
     service: ServiceView | None = None
+    pushes: tuple[tuple[str, str, int], ...] = ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 from aiohttp import web
@@ -23,7 +23,7 @@ from bot.wechat.gate import Gate, Refused
 from bot.wechat.hold import Timing
 from bot.wechat.passive import Page
 from bot.wechat.push import Push
-from bot.wechat.view import AccountView, Attempt, Kind
+from bot.wechat.view import SELF_TEST, AccountView, Attempt, Kind, Pushes
 from bot.wechat.visits import Visits
 
 log = structlog.get_logger()
@@ -43,6 +43,7 @@ class Account:
     gate: Gate
     visits: Visits
     app_id: str = ""
+    pushes: Pushes = field(default_factory=Pushes)
 
 
 class Webhook:
@@ -72,7 +73,7 @@ class Webhook:
     def view(self) -> AccountView:
         account = self._account
         attempts, visits = tuple(self._attempts), account.visits
-        return AccountView(account.id, account.path, attempts, visits.counts(), visits.service())
+        return AccountView(account.id, account.path, attempts, visits.counts(), visits.service(), account.pushes.view())
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -80,8 +81,8 @@ class Webhook:
         except Refused as refused:
             self._note_refusal(request, "verification", refused.reason, str(refused))
             return forbidden()
-        self._attempts.append(Attempt(self._clock(), "verification", "accepted"))
-        log.info("account.verified", account=self._account.id)
+        self._remember(request, "verification", "accepted")
+        log.info("account.verified", account=self._account.id, is_self_test=_is_self_test(request))
         # Whoever knows the token chose these words, so a browser must not take them for a page.
         return web.Response(text=echo, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
 
@@ -103,7 +104,9 @@ class Webhook:
         return await answer(request, admitted.push, self._account, clock=self._clock, seal=seal)
 
     def _note_refusal(self, request: web.Request, kind: Kind, reason: str, advice: str) -> None:
-        self._attempts.append(Attempt(self._clock(), kind, str(reason)))
+        self._remember(request, kind, str(reason))
+        if kind == "push":
+            self._account.pushes.count("", str(reason))
         log.warning(
             "push.refused",
             account=self._account.id,
@@ -112,6 +115,14 @@ class Webhook:
             address=request.remote,
             advice=advice,
         )
+
+    def _remember(self, request: web.Request, kind: Kind, outcome: str) -> None:
+        if kind == "push" or not _is_self_test(request):
+            self._attempts.append(Attempt(self._clock(), kind, outcome))
+
+
+def _is_self_test(request: web.Request) -> bool:
+    return request.query.get("echostr", "").startswith(SELF_TEST)
 
 
 def forbidden() -> web.Response:
@@ -148,24 +159,30 @@ async def answer(
     """Deliver `push`, which is known to be WeChat's, and write what it gets, `seal`ed, in the form it came in."""
     # The operator's name for the account is the one that counts; the reply bears the one that WeChat used.
     visiting = replace(push, account=account.id)
-    page = await account.visits.deliver(visiting, timing)
-    if page is None:
-        return _hang_up(request)
-    reply = _reply(push, page, now=int(clock()))
-    body = seal(reply)
-    response = web.StreamResponse()
-    response.content_type = "text/plain" if reply == codec.SUCCESS else CONTENT_TYPES[push.form]
-    response.content_length = len(body)
-    is_open = False
+    page, is_open = None, False
     try:
+        page = await account.visits.deliver(visiting, timing)
+        if page is None:
+            return _hang_up(request)
+        reply = _reply(push, page, now=int(clock()))
+        body = seal(reply)
+        response = web.StreamResponse()
+        response.content_type = "text/plain" if reply == codec.SUCCESS else CONTENT_TYPES[push.form]
+        response.content_length = len(body)
         with suppress(ConnectionError):  # WeChat left between the answer and the write
             await response.prepare(request)
             await response.write(body)
             await response.write_eof()
             is_open = request.transport is not None and not request.transport.is_closing()
     finally:  # also when WeChat has left meanwhile, which cancels
-        (account.visits.written if is_open else account.visits.unwritten)(visiting, page)
+        if page is not None:
+            (account.visits.written if is_open else account.visits.unwritten)(visiting, page)
+        account.pushes.count(push.kind, _outcome(page) if is_open else "unanswered")
     return response
+
+
+def _outcome(page: Page | None) -> str:
+    return "answered" if page and (page.words or page.media_id) else "success"
 
 
 def _reply(push: Push, page: Page, *, now: int) -> bytes:

@@ -197,8 +197,35 @@ async def test_an_account_is_seen_with_its_deliveries(bot, connect):
     wechat = await connect()
     bot.model.answers("你好", "Hello.")
     await wechat.words(wechat.fields())
-    assert bot.webhook.view() == AccountView("gh_1", "/wechat", (), bot.visits.counts())
+    pushes = (("text", "answered", 1),)
+    assert bot.webhook.view() == AccountView("gh_1", "/wechat", (), bot.visits.counts(), pushes=pushes)
     assert bot.visits.counts().answered == 1
+
+
+async def test_deliveries_are_counted_by_what_they_bring_and_what_became_of_them(bot, connect):
+    wechat = await connect(**IMPATIENT)
+    await wechat.push(wechat.fields(MsgType="hologram"))
+    await wechat.push(wechat.fields(MsgType="event", Event="subscribe"))
+    await wechat.push(wechat.fields(MsgType="event", Event="unsubscribe"))
+    for _ in range(2):
+        reader, writer = await wechat.raw(fields := wechat.fields())
+        assert await reader.read() == b""
+        writer.close()
+    bot.model.answers("你好", "Hello.")
+    await wechat.words(fields)
+    query, body = forge("signature", wechat)
+    await wechat.client.post("/wechat", params=query, data=body)
+    await wechat.client.post("/wechat", data=b"x" * (MAX_BODY_BYTES + 1))
+    await wechat.client.get("/wechat", params=query)  # no push
+    assert set(bot.webhook.view().pushes) == {
+        ("other", "success", 1),
+        ("event", "answered", 1),
+        ("event", "success", 1),
+        ("text", "unanswered", 2),
+        ("text", "answered", 1),
+        ("other", "signature", 1),
+        ("other", "too_large", 1),
+    }
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -310,6 +337,7 @@ async def test_a_page_whose_connection_breaks_in_the_write_stays_in_the_mailbox(
             await asyncio.sleep(0)
     assert await bot.states() == ["answered"]
     assert bot.visits.counts().answered == 0
+    assert bot.webhook.view().pushes == (("text", "unanswered", 1),)
 
 
 async def test_two_pages_come_by_typing_and_then_the_last_again(bot, connect):
