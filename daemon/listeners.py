@@ -26,7 +26,7 @@ TROUBLES = {
     errno.EADDRINUSE: ("another program listens there", "stop it (`ss -ltnp` names it) or change server.listen"),
     errno.EACCES: (
         "only root may take a port below 1024",
-        "run as root, or in a unit with AmbientCapabilities=CAP_NET_BIND_SERVICE, or put nginx or Caddy in front",
+        "let posthouse.socket open it (ListenStream=), or run as root, or put nginx or Caddy in front",
     ),
     errno.EADDRNOTAVAIL: ("this machine does not have that address", "0.0.0.0 and [::] stand for all it has"),
     errno.EAFNOSUPPORT: ("this machine has no such kind of address", "is IPv6 switched off?"),

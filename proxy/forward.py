@@ -8,8 +8,9 @@ Rule 3: bytes leave as they arrive; nothing here waits for the database.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -17,7 +18,7 @@ from aiohttp import web
 
 from proxy.allowance import Allowances
 from proxy.callers import Caller, Callers
-from proxy.command import Begin, Cut, End
+from proxy.command import Begin, Cut, End, Part
 from proxy.draft import Unsupported
 from proxy.errand import Errand
 from proxy.headers import REQUEST_ID, Pairs
@@ -149,7 +150,10 @@ class Gateway:
         errand, body, retelling = asked.errand, asked.body, asked.retelling
         sent = body if isinstance(body, bytes) else b""
         with self._witnesses.watching(errand, sent, asked.bond) as witness:
-            async with aclosing(drive(errand, self._road, body)) as parts:
+            async with (
+                aclosing(drive(errand, self._road, body)) as driven,
+                aclosing(_with_a_last_word(request, errand, driven)) as parts,
+            ):
                 async for part in parts:
                     witness.see(part)
                     failure = body.failure if isinstance(body, Stream) else None
@@ -175,6 +179,21 @@ class Gateway:
                             case Refusal():
                                 raise told if failure is None else failure
         return response
+
+
+async def _with_a_last_word(request: web.Request, errand: Errand, parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
+    """`parts`; where the daemon ends before the answer does, and the caller is still there, it hears so at the end."""
+    has_begun = False
+    try:
+        async for part in parts:
+            has_begun = has_begun or isinstance(part, Begin)
+            yield part
+    except asyncio.CancelledError:
+        if not has_begun or request.transport is None or request.transport.is_closing():
+            raise
+        last = errand.lost()
+        if isinstance(last, Cut | End):
+            yield last
 
 
 def _response(status: int, headers: Pairs, request_id: str) -> web.StreamResponse:

@@ -179,10 +179,10 @@ class Courier:
             return False
         return True
 
-    async def close(self) -> None:
+    async def close(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """What is on its way has a moment; what has not begun waits in the mailbox for the next start."""
         self._is_closed = True
-        await self._tasks.end(GRACE_SECONDS)
+        await self._tasks.end(grace_seconds)
 
     async def _show_typing(self, openid: str) -> None:
         try:

@@ -240,8 +240,9 @@ class Visits:
         if visit.exchange_id:
             with suppress(StoreUnavailable, TimeoutError):
                 exchange = await self._soon(self._desk.wait(visit.exchange_id, 0))
-                if exchange is None:
-                    return SUCCESS
+                if exchange is None:  # forgotten, or never kept: the visit's own task is about to say which
+                    is_said = await visit.ends(self._timing.lookup_seconds)
+                    return visit.outcome() if is_said else Page(self._style.texts.say("not_kept"))
                 if self._may_send() and not self._is_far(exchange) and exchange.state not in SETTLED:
                     return PROMISE
                 return await self._words(visit, exchange, is_up=True)

@@ -30,6 +30,13 @@ class BrokenStore(MemoryStore):
         raise StoreUnavailable("disk full")
 
 
+class RefusingStore(MemoryStore):
+    """A disk that can be read, and takes nothing more."""
+
+    async def begin(self, exchange):
+        raise StoreUnavailable("disk full")
+
+
 class StuckStore(MemoryStore):
     """A disk that does not come back from a write."""
 
@@ -388,6 +395,13 @@ async def test_a_question_that_cannot_be_kept_is_said_to_be_lost_and_never_to_be
 async def test_while_the_store_is_stuck_nothing_is_claimed(bot):
     bot.store = StuckStore()
     await bot.start(hold="one", hold_seconds=SHORT)
+    assert (await bot.tell(bot.text("你好"))).startswith("刚才没能记下")
+
+
+async def test_a_refusal_that_comes_in_the_moment_when_time_is_up_is_no_promise(bot):
+    """Found by a failing disk under load: the question was gone already, and its visit had not said so yet."""
+    bot.store = RefusingStore()
+    await bot.start(hold="one", hold_seconds=0)
     assert (await bot.tell(bot.text("你好"))).startswith("刚才没能记下")
 
 
