@@ -39,6 +39,7 @@ from proxy.soft_affinity import SoftAffinity
 from proxy.tally import Tally
 from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
+from proxy.wire.pool import WirePool
 from proxy.witness import Witnesses
 
 CHECK_SECONDS = 1.0  # how late a free check may be
@@ -127,9 +128,9 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
     book.restore(await usage.load(days.today()))
     affinity = Affinity(on_change=objects_flush.wake)
     affinity.restore(await objects.load())
-    async with Sessions() as sessions:
+    async with Sessions() as sessions, WirePool() as wires:
         open_all(sessions, settings)
-        road = Road(line, sessions.towards)
+        road = Road(line, wires.towards, sessions.towards)
         unsupported = Unsupported()
         tally, memory = Tally(), Watermark(limit_bytes(settings.server.limits.memory_bytes))
         sender = Sender(

@@ -9,7 +9,7 @@ Rule 3: more than `max_body_bytes` is refused, at once where Content-Length says
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import TypeAlias
 
 from aiohttp import web
@@ -27,7 +27,7 @@ class Stream:
         self.failure: BaseException | None = None
         self.names: NameWatch | None = None
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes]:
         size = 0
         while chunk := self._first.popleft() if self._first else await self._next():
             size += len(chunk)

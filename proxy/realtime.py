@@ -45,7 +45,8 @@ from proxy.realtime_words import (
 )
 from proxy.refusal import Refusal, invalid_request, upstream_unreachable
 from proxy.target import Target
-from proxy.upstream import Opened, Road, drive
+from proxy.upgrade import Opened
+from proxy.upstream import Road, drive
 from proxy.usage_book import UsageBook
 
 MESSAGE_BYTES = 16 << 20  # the largest message, and a little more; OpenAI takes events of audio up to 15 MiB

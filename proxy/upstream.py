@@ -1,32 +1,20 @@
 """
-Drives an errand over aiohttp's client: it awaits, the errand decides.
+Drives an errand over a connection to its upstream: it awaits, the errand decides.
 
 Rule 1: no redirect is followed, nothing is decompressed, and the only host contacted is the lease's upstream.
 Rule 2: when whoever reads `drive()` stops, for whatever reason, the upstream connection is closed at once.
-Rule 3: only a failure to connect counts as "not sent": of everything later the outcome is unknown.
+Rule 3: only what failed before a byte was written counts as "not sent": of everything later the outcome is unknown.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-import re
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import structlog
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-)
-from multidict import CIMultiDict
-from yarl import URL
 
 from proxy.command import ERROR_BYTES, Begin, Command, Cut, End, Hold, Part, ReadError, Send
 from proxy.errand import Errand
@@ -36,29 +24,46 @@ from proxy.key import Upstream
 from proxy.lease import Change
 from proxy.line import Line
 from proxy.refusal import Refusal
+from proxy.upgrade import Opened, SessionTowards, Upgrading, upgrading
+from proxy.wire.connection import NotSent
+from proxy.wire.exchange import Lost
+from proxy.wire.request import Request, request
+from proxy.wire.response import Head
 
 log = structlog.get_logger()
 
-SessionTowards: TypeAlias = Callable[[Upstream], ClientSession]
 
-NOT_SENT = (ClientConnectorError, ConnectionTimeoutError)
-FAILED = (ClientError, OSError, TimeoutError)
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-LARGE = 1 << 20  # bytes; above it aiohttp wants a file, so that one write does not hold up the loop
+class Answer(Protocol):
+    """An answer that is on its way. Both waits raise Lost, or TimeoutError when nothing has come for `seconds`."""
+
+    async def head(self, seconds: float) -> Head:
+        """`seconds` count from when the request has gone out."""
+
+    async def read(self, seconds: float) -> bytes:
+        """The next bytes of the body as they came, b"" at its end."""
+
+    def close(self) -> None:
+        """Hang up, unless it is over; may be told twice."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened(Begin):
-    """What an upgrade came to. Whoever drives has the connection, whatever was answered, until it stops driving."""
+class Connection(Protocol):
+    """Serves this one request. `idle_seconds`: how long the upstream may take nothing of its body."""
 
-    response: ClientResponse
+    def send(self, request: Request, body: bytes | AsyncGenerator[bytes], *, idle_seconds: float) -> Answer:
+        """Raises NotSent."""
+
+
+ConnectionTowards: TypeAlias = Callable[[Upstream], Awaitable[Connection]]
+
+FAILED = (Lost, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """What every errand goes by: the line before the keys, and the session towards an upstream."""
+    """What every errand goes by: the line before the keys, a connection towards an upstream; for an upgrade, a session."""
 
     line: Line
+    connection_towards: ConnectionTowards
     session_towards: SessionTowards
 
 
@@ -75,26 +80,28 @@ async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
             report(errand.take_changes())
             if command.pause_seconds:
                 await asyncio.sleep(command.pause_seconds)
-            response: ClientResponse | None = None
-            idle = command.lease.key.upstream.idle_seconds
+            answer: Answer | None = None
+            upstream = command.lease.key.upstream
             try:
                 try:
-                    response = await _request(errand, road, command, body)
-                    command = await _until_decided(errand, response, idle)
-                except FAILED as failure:
-                    command = errand.lost(was_sent=not isinstance(failure, NOT_SENT))
+                    answer = await _asked(errand, road, command, body)
+                    command = await _until_decided(errand, answer, upstream)
+                except NotSent:
+                    command = errand.lost(was_sent=False)
+                except FAILED:
+                    command = errand.lost()
                 if isinstance(command, Begin):
-                    if response is None or command.is_whole:
+                    if answer is None or command.is_whole:
                         yield command
-                    elif errand.call.is_upgrade:
-                        yield Opened(command.status, command.headers, response=response)
+                    elif isinstance(answer, Upgrading):
+                        yield Opened(command.status, command.headers, response=answer.response)
                     else:
                         yield command
-                        async for part in _rest(errand, response, idle):
+                        async for part in _rest(errand, answer, upstream.idle_seconds):
                             yield part
             finally:
-                if response is not None:
-                    response.close()
+                if answer is not None:
+                    answer.close()
         if isinstance(command, Refusal):
             yield command
     finally:
@@ -109,62 +116,43 @@ def report(changes: list[Change]) -> None:
         log.info(change.event, key=change.key, rule=change.rule, **facts)
 
 
-async def _request(errand: Errand, road: Road, send: Send, body: Body) -> ClientResponse:
+async def _asked(errand: Errand, road: Road, send: Send, body: Body) -> Answer:
     key, call = send.lease.key, errand.call
-    headers = CIMultiDict([*call.headers, *authorization(key)])
-    upstream = key.upstream
-    # An upload may take as long as it takes; what bounds it is how long its sender may be silent.
-    limit = None if isinstance(body, Stream) else upstream.connect_seconds + upstream.first_byte_seconds
-    async with asyncio.timeout(limit):
-        return await road.session_towards(upstream).request(
-            call.method,
-            URL(call.target.url(upstream), encoded=True),
-            headers=headers,
-            data=_data(call.draft.body if call.draft else body),
-            allow_redirects=False,
-            timeout=ClientTimeout(total=None, connect=upstream.connect_seconds),
-        )
+    if call.is_upgrade:
+        return await upgrading(road.session_towards(key.upstream), call, key)
+    given = call.draft.body if call.draft else body
+    headers = [*call.headers, *authorization(key)]
+    length = None if isinstance(given, Stream) else len(given or b"")
+    asked = request(call.method, call.target.url(key.upstream), headers, length)
+    content = given.pieces() if isinstance(given, Stream) else given or b""
+    connection = await road.connection_towards(key.upstream)
+    return connection.send(asked, content, idle_seconds=key.upstream.idle_seconds)
 
 
-def _data(body: Body) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
-    if isinstance(body, Stream):
-        return body.pieces()
-    return io.BytesIO(body) if body is not None and len(body) > LARGE else body
-
-
-async def _until_decided(errand: Errand, response: ClientResponse, idle: float) -> Command:
+async def _until_decided(errand: Errand, answer: Answer, upstream: Upstream) -> Command:
     """Tell the errand what comes until it says what the caller gets, or that the request goes out again."""
-    if _is_unspeakable(response, errand):
-        return errand.lost()
-    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
-    command = errand.head(response.status, pairs)
+    head = await answer.head(upstream.first_byte_seconds)
+    command = errand.head(head.status, head.headers)
     if isinstance(command, ReadError):
-        body, is_whole = await _error_body(response, idle)
+        body, is_whole = await _error_body(answer, head, upstream.idle_seconds)
         return errand.error_body(body, is_whole=is_whole)
     while isinstance(command, Hold):
         if command.until is None:
-            chunk = await _read(response, idle)
+            chunk = await answer.read(upstream.idle_seconds)
         else:
             try:
-                chunk = await _read(response, max(0.0, command.until - errand.now))
+                chunk = await answer.read(max(0.0, command.until - errand.now))
             except TimeoutError:
                 return errand.hold_is_over()
         command = errand.data(chunk) if chunk else errand.end()
     return command
 
 
-def _is_unspeakable(response: ClientResponse, errand: Errand) -> bool:
-    """Whether the head is one that aiohttp's lenient parser takes, and that no server may send."""
-    if response.status < 200 and not errand.call.is_upgrade:
-        return True
-    return any(_CONTROL.search(name) or _CONTROL.search(value) for name, value in response.raw_headers)
-
-
-async def _rest(errand: Errand, response: ClientResponse, idle: float) -> AsyncGenerator[Part]:
+async def _rest(errand: Errand, answer: Answer, idle: float) -> AsyncGenerator[Part]:
     while True:
         last: Command | None = None
         try:
-            chunk = await _read(response, idle)
+            chunk = await answer.read(idle)
         except FAILED:
             last = errand.lost()
         else:
@@ -175,22 +163,17 @@ async def _rest(errand: Errand, response: ClientResponse, idle: float) -> AsyncG
         yield chunk
 
 
-async def _read(response: ClientResponse, seconds: float) -> bytes:
-    """The next bytes as they came, b"" at the end."""
-    async with asyncio.timeout(seconds):
-        return await response.content.readany()
-
-
-async def _error_body(response: ClientResponse, idle: float) -> tuple[bytes, bool]:
+async def _error_body(answer: Answer, head: Head, idle: float) -> tuple[bytes, bool]:
     """Up to ERROR_BYTES of an error's body, decoded, and whether that is all of it."""
     body = b""
     try:
-        while len(body) <= ERROR_BYTES and (chunk := await _read(response, idle)):
+        while len(body) <= ERROR_BYTES and (chunk := await answer.read(idle)):
             body += chunk
     except FAILED:
         return body[:ERROR_BYTES], False  # the head alone tells the rule
     is_whole = len(body) <= ERROR_BYTES
-    match response.headers.get("Content-Encoding", "identity").lower():
+    codings = (value.lower() for name, value in head.headers if name.lower() == "content-encoding")
+    match next(codings, "identity"):
         case "gzip" | "deflate":
             return _inflated(body, is_whole=is_whole)
         case "identity":

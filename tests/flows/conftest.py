@@ -31,6 +31,7 @@ from proxy.soft_affinity import SoftAffinity
 from proxy.tally import Tally
 from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
+from proxy.wire.pool import WirePool
 from proxy.witness import Witnesses
 
 TOKEN = "ph-test-token"
@@ -47,6 +48,7 @@ class Bench:
     url: str
     session: ClientSession = field(repr=False)
     sessions: Sessions = field(repr=False)
+    road: Road = field(repr=False)
     line: Line
     stop: Callable[[], Awaitable[None]]  # the gateway's listener, and what it still serves
     later: list[float] = field(default_factory=lambda: [0.0])
@@ -99,11 +101,13 @@ async def start() -> AsyncIterator[Start]:
             book = UsageBook({"gpt-5"}, days)
             affinity, tally = Affinity(), Tally()
             sessions = await stack.enter_async_context(Sessions())
+            wires = await stack.enter_async_context(WirePool())
+            road = Road(line, wires.towards, sessions.towards)
             ids = itertools.count(1)
             gateway = Gateway(
                 pool,
                 Callers(callers if callers is not None else [Caller("test", hashlib.sha256(TOKEN.encode()).digest())]),
-                Road(line, sessions.towards),
+                road,
                 replace(settings or GatewaySettings(queue_seconds=0), first_upstream=at),
                 allowances=Allowances(
                     clock=lambda: time.monotonic() + later[0],
@@ -123,8 +127,7 @@ async def start() -> AsyncIterator[Start]:
             front = await stack.enter_async_context(AsyncExitStack())
             (address,) = await front.enter_async_context(serving(app, ["127.0.0.1:0"], Limits(), drain_seconds=0.2))
             session = await stack.enter_async_context(ClientSession())
-            return Bench(
-                simulated, pool, book, tally, f"http://{address}", session, sessions, line, front.aclose, later
-            )
+            url = f"http://{address}"
+            return Bench(simulated, pool, book, tally, url, session, sessions, road, line, front.aclose, later)
 
         yield start

@@ -40,7 +40,6 @@ from proxy.draft import Unsupported
 from proxy.draw import MOST_BYTES, Drawing, Drawn
 from proxy.refusal import Refusal
 from proxy.sender import EmptyAnswer, Sender, TornAnswer
-from proxy.upstream import Road
 from tests.flows.conftest import Bench, Start
 
 JSON = {"content-type": "application/json"}
@@ -66,7 +65,7 @@ def sender_of(bench: Bench) -> Sender:
     ids = itertools.count(1)
     return Sender(
         bench.pool,
-        Road(bench.line, bench.sessions.towards),
+        bench.road,
         bench.book,
         bench.tally,
         Unsupported(),

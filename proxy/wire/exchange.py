@@ -1,0 +1,186 @@
+"""
+One request on its connection, and its answer: what has come of it and is not taken yet, and whoever waits for more.
+
+Rule 1: what came is given before what went wrong after it.
+Rule 2: once it is over, or closed, it has let its connection go, and touches it no more.
+Rule 3: whoever waits says for how long; the limit on silence is one timer, which is moved and seldom made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Protocol
+
+from proxy.wire.response import Head, Malformed, Reader
+
+MOST_WAITING = 65_536  # bytes of an answer that wait to be taken; with more we stop reading
+RESOLUTION = 0.001  # seconds; a loop may be so much early
+
+
+class Lost(Exception):
+    """The request has gone out, wholly or in part, and its answer does not come, or not to its end."""
+
+
+class Carrier(Protocol):
+    """What an exchange needs of its connection."""
+
+    def hold_up(self, *, is_held: bool) -> None: ...
+    def done(self, *, is_reusable: bool) -> None: ...
+
+
+class Exchange:
+    __slots__ = (
+        "_alarm",
+        "_alarm_at",
+        "_carrier",
+        "_content",
+        "_due",
+        "_failure",
+        "_head",
+        "_is_held",
+        "_loop",
+        "_reader",
+        "_size",
+        "_upload",
+        "_waiter",
+    )
+
+    def __init__(self, carrier: Carrier, method: str) -> None:
+        self._carrier: Carrier | None = carrier  # None when it has been let go
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader(method)
+        self._head: Head | None = None
+        self._content: list[bytes] = []
+        self._size = 0
+        self._is_held = False
+        self._failure: Lost | None = None
+        self._upload: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+        self._due: float | None = None  # when whoever waits has waited for long enough
+
+    # --- whoever asked
+
+    def upload(self, sending: Coroutine[None, None, None]) -> None:
+        """The rest of the request, which goes out meanwhile."""
+        self._upload = self._loop.create_task(sending)
+        self._upload.add_done_callback(self._uploaded)
+
+    async def head(self, seconds: float) -> Head:
+        """Wait for it, `seconds` from when the request has gone out. Raises Lost, TimeoutError."""
+        while self._head is None:
+            if self._failure is not None:
+                raise self._failure
+            await self._wait(None if self._upload is not None else seconds)
+        return self._head
+
+    async def read(self, seconds: float) -> bytes:
+        """The next bytes of the body, b"" at its end. Raises Lost, TimeoutError."""
+        while not self._content:
+            if self._failure is not None:
+                raise self._failure
+            if self._reader.is_over:
+                return b""
+            await self._wait(seconds)
+        content = self._content[0] if len(self._content) == 1 else b"".join(self._content)
+        self._content.clear()
+        self._size = 0
+        if self._is_held and self._carrier is not None:
+            self._is_held = False
+            self._carrier.hold_up(is_held=False)
+        return content
+
+    def close(self) -> None:
+        """What has not come by now is not wanted any more."""
+        self._let_go(is_reusable=False)
+        self._content.clear()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    # --- the connection
+
+    def came(self, data: bytes) -> None:
+        try:
+            content = self._reader.feed(data)
+        except Malformed as fault:
+            self._fail(str(fault))
+            return
+        is_news = bool(content) or self._head is not self._reader.head or self._reader.is_over
+        self._head = self._reader.head
+        if content:
+            self._content.append(content)
+            self._size += len(content)
+        if self._reader.is_over:
+            self._let_go(is_reusable=self._reader.is_reusable and self._upload is None)
+        elif self._size > MOST_WAITING and not self._is_held and self._carrier is not None:
+            self._is_held = True
+            self._carrier.hold_up(is_held=True)
+        if is_news:  # else a line that is not whole, or an interim answer: those end no silence
+            self._wake()
+
+    def ended(self, *, is_in_order: bool) -> None:
+        """The connection has: `is_in_order` if the other end said so."""
+        if is_in_order and self._reader.is_whole_at_end():
+            self._let_go(is_reusable=False)
+            self._wake()
+        else:
+            self._fail("the connection ended before the answer did")
+
+    # --- what becomes of it
+
+    def _uploaded(self, upload: asyncio.Task[None]) -> None:
+        self._upload = None
+        if not upload.cancelled() and upload.exception() is not None:
+            self._fail("the request could not be sent to its end")
+        self._wake()
+
+    def _fail(self, why: str) -> None:
+        if self._failure is None and not self._reader.is_over:
+            self._failure = Lost(why)
+        self._let_go(is_reusable=False)
+        self._wake()
+
+    def _let_go(self, *, is_reusable: bool) -> None:
+        carrier, self._carrier = self._carrier, None
+        if carrier is None:
+            return
+        if self._upload is not None:
+            self._upload.cancel()
+        carrier.done(is_reusable=is_reusable)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Until something happens. Raises TimeoutError."""
+        self._waiter = self._loop.create_future()
+        self._due = None
+        if seconds is not None:
+            self._due = self._loop.time() + seconds
+            self._set_alarm(self._due)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _set_alarm(self, due: float) -> None:
+        """An earlier alarm finds that nothing is due yet, and sets itself anew: so most waits set none."""
+        if self._alarm is not None:
+            if self._alarm_at <= due:
+                return
+            self._alarm.cancel()
+        self._alarm_at = due
+        self._alarm = self._loop.call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._waiter is None or self._waiter.done() or self._due is None:
+            return
+        if self._loop.time() < self._due - RESOLUTION:
+            self._set_alarm(self._due)
+        else:
+            self._waiter.set_exception(TimeoutError())

@@ -1,0 +1,120 @@
+"""
+The connections that wait for their next request.
+
+Rule 1: a connection is used again only towards the place it leads to: the same host, port and kind, from the same address.
+Rule 2: before it is used again it is looked at: one that has ended meanwhile, or said something, is dropped, not tried.
+Rule 3: the one used last is used first, so that those too many grow old and go, after 50 s at the latest.
+Rule 4: at the end every connection is closed, also those in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import sys
+from collections import deque
+from typing import Self
+
+from proxy.key import Upstream
+from proxy.wire.connection import Connection, NotSent
+from proxy.wire.dial import Dialer, Place
+from proxy.wire.request import origin_of
+
+IDLE_SECONDS = 50.0  # what lies between us and an upstream commonly forgets after 60
+MOST_IDLE = 256  # towards one place; a burst may have more, whose connections are then closed
+
+
+class WirePool:
+    """`async with WirePool() as wires:` closes every connection at the end."""
+
+    def __init__(
+        self, dialer: Dialer | None = None, *, idle_seconds: float = IDLE_SECONDS, most_idle: int = MOST_IDLE
+    ) -> None:
+        self._dialer = dialer or Dialer()
+        self._idle_seconds, self._most_idle = idle_seconds, most_idle
+        self._idle: dict[Place, deque[Connection]] = {}  # the oldest first
+        self._open: set[Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._all_closed: asyncio.Future[None] | None = None  # there from the end on
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._all_closed = asyncio.get_running_loop().create_future()
+        for connection in tuple(self._open):
+            connection.abort()
+        if self._open:
+            await self._all_closed
+
+    async def towards(self, upstream: Upstream) -> Connection:
+        """One to send with, at once: after an `await` it may be gone again. Raises NotSent."""
+        place = Place(origin_of(upstream.base_url), upstream.source_address)
+        idle = self._idle.setdefault(place, deque())
+        while idle:
+            connection = idle.pop()
+            if self._is_fresh(connection):
+                return connection
+            connection.abort()
+        try:
+            async with asyncio.timeout(upstream.connect_seconds):
+                connection = await self._dialer.dial(place, lambda: self._new(place))
+        except TimeoutError as failure:
+            raise NotSent from failure
+        if connection.is_open:  # else it has been forgotten already
+            self._open.add(connection)
+        return connection
+
+    def _new(self, place: Place) -> Connection:
+        return Connection(lambda free: self._keep(place, free), lambda lost: self._forget(place, lost))
+
+    def _is_fresh(self, connection: Connection) -> bool:
+        """Whether nothing has come of it since: neither bytes nor an end that the loop has not got to yet."""
+        now = asyncio.get_running_loop().time()
+        return connection.is_open and now - connection.idle_since < self._idle_seconds and not _has_news(connection)
+
+    def _keep(self, place: Place, connection: Connection) -> None:
+        if self._all_closed is not None:
+            connection.abort()
+            return
+        if connection.is_new:
+            connection.is_new = False
+            self._dialer.remember(place, connection)
+        loop, idle = asyncio.get_running_loop(), self._idle[place]
+        connection.idle_since = loop.time()
+        idle.append(connection)
+        if len(idle) > self._most_idle:
+            idle.popleft().abort()
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._idle_seconds, self._drop_old)
+
+    def _drop_old(self) -> None:
+        loop, self._sweep = asyncio.get_running_loop(), None
+        for idle in self._idle.values():
+            while idle and loop.time() - idle[0].idle_since >= self._idle_seconds:
+                idle.popleft().abort()
+        oldest = min((idle[0].idle_since for idle in self._idle.values() if idle), default=None)
+        if oldest is not None:
+            self._sweep = loop.call_at(oldest + self._idle_seconds, self._drop_old)
+
+    def _forget(self, place: Place, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection in (idle := self._idle.get(place, deque())):
+            idle.remove(connection)
+        if self._all_closed is not None and not self._open and not self._all_closed.done():
+            self._all_closed.set_result(None)
+
+
+if sys.platform == "win32":
+
+    def _has_news(connection: Connection) -> bool:
+        return bool(select.select([connection], [], [], 0)[0])
+
+else:
+
+    def _has_news(connection: Connection) -> bool:
+        looking = select.poll()
+        looking.register(connection, select.POLLIN)
+        return bool(looking.poll(0))

@@ -1,0 +1,242 @@
+"""
+Reads one HTTP/1.1 answer: bytes in; its head, its body and its end out. Pure.
+
+Rule 1: framing is followed and taken off; the body's bytes are given as they came.
+Rule 2: what two readers might read differently is refused, never mended: two lengths, a length beside chunks, a coding we did
+        not ask for, folded lines, a lone CR or LF, control bytes, white space before a colon.
+Rule 3: what is kept until it is whole is bounded; interim answers (1xx) and the head share one bound.
+Rule 4: bytes behind the end are nobody's: they are dropped, and the connection serves no other request.
+Source: RFC 9112, 4 to 7 and 11.2; RFC 9110, 5.5 and 15.2.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from proxy.headers import Pairs
+
+HEAD_BYTES = 65_536
+LINE_BYTES = 16_384  # of a head; twice what we take from callers, since a CDN may write what it likes
+CHUNK_LINE_BYTES = 4_096
+TRAILER_BYTES = 16_384
+
+_FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*"
+_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?((?:\r\n" + _FIELD + rb")*)")
+_TRAILER = re.compile(_FIELD)
+_LONE_LF = re.compile(rb"(?<!\r)\n")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_BEGINNING = b"HTTP/1."
+
+
+class Malformed(Exception):
+    """This is no HTTP/1.1 answer, or one that could be read in two ways. `why` has none of its bytes."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Headers as they came, in their order, as latin-1."""
+
+    status: int
+    headers: Pairs = field(repr=False)
+
+
+class _At(Enum):
+    """What the next bytes are."""
+
+    HEAD = auto()
+    LENGTH = auto()  # of a body whose length is known
+    CLOSE = auto()  # of a body that the connection's end ends
+    SIZE = auto()  # a chunk's first line
+    CHUNK = auto()
+    GAP = auto()  # the line end behind a chunk
+    TRAILERS = auto()
+    OVER = auto()
+
+
+class Reader:
+    """For one answer. `head` is there when it is whole; `is_reusable` is settled when the answer is over."""
+
+    __slots__ = ("_at", "_is_bodiless", "_kept", "_left", "_room", "_seen", "head", "is_reusable")
+
+    def __init__(self, method: str) -> None:
+        """`method` of the request: the answer to a HEAD has no body, whatever it says."""
+        self._is_bodiless = method == "HEAD"
+        self._at = _At.HEAD
+        self._kept = bytearray()  # of a head or a line that is not whole
+        self._seen = 0  # how much of it has been looked through
+        self._left = 0  # of the body or the chunk
+        self._room = HEAD_BYTES  # for what is kept, and then for trailers
+        self.head: Head | None = None
+        self.is_reusable = False
+
+    @property
+    def is_over(self) -> bool:
+        return self._at is _At.OVER
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        The bytes of the body in `data`. Raises Malformed; what the same `data` told before its fault is then worth nothing.
+        """
+        match self._at:
+            case _At.HEAD:
+                return self._feed_head(data)
+            case _At.LENGTH:
+                return self._counted(data)
+            case _At.CLOSE:
+                return data
+            case _At.OVER:
+                self.is_reusable = False
+                return b""
+        return self._chunks(data)
+
+    def is_whole_at_end(self) -> bool:
+        """Whether the answer is whole, now that the connection has ended."""
+        if self._at is _At.CLOSE:
+            self._at = _At.OVER
+        return self.is_over
+
+    # --- the head
+
+    def _feed_head(self, data: bytes) -> bytes:
+        self._kept += data
+        while (end := self._kept.find(b"\r\n\r\n", max(0, self._seen - 3))) >= 0:
+            head, rest = bytes(self._kept[:end]), bytes(self._kept[end + 4 :])
+            self._room -= end + 4
+            if self._room < 0:
+                raise Malformed("its head is too long")
+            if self._is_final(head):
+                self._kept.clear()
+                return self.feed(rest) if rest else b""
+            self._kept, self._seen = bytearray(rest), 0
+        if len(self._kept) > self._room:
+            raise Malformed("its head is too long")
+        if not self._kept.startswith(_BEGINNING[: len(self._kept)]) or _LONE_LF.search(self._kept, self._seen):
+            raise Malformed("it does not begin as an answer of HTTP/1.1")
+        self._seen = len(self._kept)
+        return b""
+
+    def _is_final(self, head: bytes) -> bool:
+        """Whether it is the answer's own head, and not that of an interim answer."""
+        found = _HEAD.fullmatch(head)
+        if found is None:
+            raise Malformed("its head is none")
+        status = int(found[2])
+        headers = [_header(line) for line in found[3].decode("latin-1").split("\r\n")[1:]]
+        if status == 101:
+            raise Malformed("it changes the protocol, which nobody asked for")
+        if status < 200:
+            return False
+        self._frame(status, headers, is_1_1=found[1] == b"1")
+        self.head = Head(status, headers)
+        return True
+
+    def _frame(self, status: int, headers: Pairs, *, is_1_1: bool) -> None:
+        """How the body ends, as RFC 9112, 6.3 has it, without what it would have us mend."""
+        lengths, codings, connection = [], [], []  # type: list[str], list[str], list[str]
+        for name, value in headers:
+            match name.lower():
+                case "content-length":
+                    lengths.append(value)
+                case "transfer-encoding":
+                    codings.append(value.lower())
+                case "connection":
+                    connection += (token.strip().lower() for token in value.split(","))
+        if codings and (lengths or codings != ["chunked"] or not is_1_1):
+            raise Malformed("its body is framed in two ways, or in one we did not ask for")
+        if lengths and (len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0])):
+            raise Malformed("its length is no number, or there are two")
+        length = int(lengths[0]) if lengths else None
+        self.is_reusable = is_1_1 and "close" not in connection
+        if status == 204 and (codings or length):
+            raise Malformed("it has a body and says that it has none")
+        if self._is_bodiless or status in (204, 304) or length == 0:
+            self._at = _At.OVER
+        elif codings:
+            self._at, self._room = _At.SIZE, TRAILER_BYTES
+        elif length is not None:
+            self._at, self._left = _At.LENGTH, length
+        else:
+            self._at, self.is_reusable = _At.CLOSE, False
+
+    # --- the body
+
+    def _counted(self, data: bytes) -> bytes:
+        left = self._left - len(data)
+        if left > 0:
+            self._left = left
+            return data
+        self._at, self._left = _At.OVER, 0
+        if left == 0:
+            return data
+        self.is_reusable = False
+        return data[:left]
+
+    def _chunks(self, data: bytes) -> bytes:
+        pieces, at = [], 0  # type: list[bytes], int
+        while at < len(data):
+            if self._at is _At.CHUNK:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._at = _At.GAP
+                continue
+            if self.is_over:
+                self.is_reusable = False
+                break
+            end = data.find(b"\n", at) + 1
+            line = data[at : end or len(data)]
+            at += len(line)
+            if self._kept:
+                line = bytes(self._kept) + line
+                self._kept.clear()
+            if not end:
+                self._keep(line)
+            elif line.endswith(b"\r\n"):
+                self._take(line[:-2])
+            else:
+                raise Malformed("a line of its chunks ends in LF alone")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _keep(self, line: bytes) -> None:
+        most = {_At.GAP: 1, _At.SIZE: CHUNK_LINE_BYTES}.get(self._at, self._room)
+        if len(line) > most:
+            raise Malformed("a line of its chunks is too long")
+        self._kept += line
+
+    def _take(self, line: bytes) -> None:
+        """A whole line between chunks, or behind them."""
+        match self._at:
+            case _At.SIZE:
+                found = _CHUNK.fullmatch(line)
+                if found is None or len(line) > CHUNK_LINE_BYTES:
+                    raise Malformed("a chunk's size is none")
+                self._left = int(found[1], 16)
+                self._at = _At.CHUNK if self._left else _At.TRAILERS
+            case _At.GAP:
+                if line:
+                    raise Malformed("a chunk is longer than its size")
+                self._at = _At.SIZE
+            case _At.TRAILERS:
+                self._room -= len(line) + 2
+                if self._room < 0:
+                    raise Malformed("its trailers are too long")
+                if not line:
+                    self._at = _At.OVER
+                elif not _TRAILER.fullmatch(line):  # else dropped: nobody here knows what it would be about
+                    raise Malformed("a trailer is none")
+
+
+def _header(line: str) -> tuple[str, str]:
+    if len(line) > LINE_BYTES:
+        raise Malformed("a line of its head is too long")
+    name, _, value = line.partition(":")
+    return name, value.strip(" \t")
