@@ -1,6 +1,6 @@
 # Two commands need nothing but python3 (3.11 or later) and make:  make demo   make test
 # The rest:  make check  (lint, types, every test, a real browser, other people's clients)   make bench   make system-test   make lock
-.PHONY: help demo test check lint types peers bench system-test lock clean
+.PHONY: help demo test check lint types peers bench faults system-test lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   := .venv
@@ -36,6 +36,10 @@ system-test: $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp
 	@$(PY) -m bench
+
+# Hours, and wants strace, faketime and root (for a small disk); it says what is missing. One fault alone:  python -m bench.faults
+faults: $(VENV)/test.stamp
+	@$(PY) -m bench.faults
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Posthouse needs Python 3.11 or later; %s is %d.%d. Name another one:  make PYTHON=python3.12 demo" % (sys.executable, v[0], v[1]))'

@@ -104,7 +104,7 @@ def serve(named: Path | None, log_level: str) -> None:
         log.configure(log_level, config.secrets(changed))
         return changed
 
-    click.get_current_context().exit(process.serve(settings, reread))
+    process.leave(process.serve(settings, reread))
 
 
 @posthouse.command()
