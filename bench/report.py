@@ -44,11 +44,11 @@ class Figure:
         return f"## {self.title}\n\n{_table(self.head, self.rows)}\n{_folded(self.how)}\n"
 
 
-def page(figures: Sequence[Figure], *, about: str) -> str:
+def page(figures: Sequence[Figure], *, about: str, head: str = HEAD) -> str:
     claims = [claim for figure in figures for claim in figure.claims]
     rows = [(claim.what, claim.target, claim.measured, "yes" if claim.is_met else "**no**") for claim in claims]
     promised = _table(("promised", "target", "measured", "met"), rows)
-    return HEAD + "\n".join([f"{_folded(about)}\n", promised, *map(str, figures)])
+    return head + "\n".join([f"{_folded(about)}\n", promised, *map(str, figures)])
 
 
 def _folded(text: str) -> str:

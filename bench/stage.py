@@ -21,11 +21,14 @@ ACCOUNT = Account(
     aes_key="abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
 )
 PATH = "/wechat"
+PASSWORD = "bench-password"
 
 CONFIG = """
 [server]
 listen = ["127.0.0.1:{port}"]
 database = "sqlite:{database}"
+[operator]
+password = "{password}"
 [upstreams.openai]
 base_url = "http://127.0.0.1:{upstream}/v1"
 [[keys]]
@@ -100,6 +103,7 @@ class Stage:
                 upstream=upstream.port,
                 database=self.folder / f"posthouse-{port}.db",
                 token=TOKEN,
+                password=PASSWORD,
                 account=ACCOUNT,
                 path=PATH,
             )

@@ -147,6 +147,10 @@ def _toml(text: str, name: str) -> dict[str, Any]:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:  # its words give line and column, and never a value
         raise WrongConfig([Problem(name, f"not TOML: {str(error)[0].lower()}{str(error)[1:]}")]) from None
+    except RecursionError:
+        raise WrongConfig([Problem(name, "lists or tables stand in each other too deep")]) from None
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise WrongConfig([Problem(name, "a number has more digits than any setting takes")]) from None
 
 
 def _with_openai(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from daemon.schema import Settings, inner_table
 from daemon.schema.values import Table
 
 SHOWN_CHARACTERS = 60
+MOST_BITS = 128  # of a number that is shown; in hexadecimal TOML takes any, and Python writes none of 4,300 digits
 LOOKS_SECRET = re.compile(r"\b(sk|ph)-[A-Za-z0-9_-]{6,}|//[^/\s@]+@")
 
 Location = Sequence[int | str]
@@ -74,6 +75,8 @@ def got(value: object) -> str:
 
 
 def shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        return "a number beyond all use"
     if not isinstance(value, str):
         return str(value).lower()  # true, inf, 2027-01-01, as TOML writes them
     if len(value) > SHOWN_CHARACTERS:

@@ -138,7 +138,7 @@ def _ahead(response: ClientResponse, now: float) -> float | None:
     """How far `now` is before the moment in the header Date, which is cut to whole seconds."""
     try:
         said = parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):  # the last: a year, or a zone, of twenty digits
         return None
     return now - (said + 0.5)
 

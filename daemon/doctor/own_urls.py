@@ -78,8 +78,8 @@ async def remembered(
                 return None
             said = json.loads(await body_of(response, PAGE_BYTES))
             return Memory(_consoles(said, clock()), tuple(_misdirected(said, clock())))
-    except (*FAILED, ValueError, RecursionError, LookupError, TypeError):  # an older daemon, or another program
-        return None
+    except (*FAILED, ValueError, OverflowError, RecursionError, LookupError, TypeError):
+        return None  # it is an older daemon, or another program
 
 
 async def first_event(site: Site, password: str, *, seconds: float = USUAL.event) -> First:

@@ -22,7 +22,7 @@ VERDICT_COLUMNS = max(map(len, Verdict))
 
 
 def rows(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    return [{name: str(value) for name, value in asdict(finding).items()} for finding in findings]
+    return [{name: _plain(str(value)) for name, value in asdict(finding).items()} for finding in findings]
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:
@@ -68,5 +68,5 @@ def _summary(findings: Sequence[Finding]) -> Text:
 
 
 def _plain(text: str) -> str:
-    """Names and headers of strangers end here, so nothing may move the cursor."""
+    """Names and headers of strangers end here, so nothing may move the cursor, and what is no UTF-8 would not be written."""
     return "".join(char if char.isprintable() else " " for char in text)

@@ -20,9 +20,8 @@ from daemon.demo.refusals import Limited
 from daemon.demo.steps import Answer
 from daemon.operator.live import Pace
 from proxy.history import HistoryView, Moment
-from tests.daemon.operator.events import Stream
+from tests.daemon.operator.events import BASIC, NEVER, Stream
 from tests.daemon.operator.house import House, a_key, build
-from tests.daemon.operator.test_live import BASIC, NEVER
 from tests.flows.daemon_bench import TOKEN, town
 
 # One loop for all, so that one Chromium can serve them all.

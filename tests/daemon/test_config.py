@@ -76,6 +76,23 @@ def test_a_mistake_in_the_syntax_is_told_with_line_and_column() -> None:
     assert line == "posthouse.toml: not TOML: unclosed array (at line 3, column 1)"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"server.listen = {'[' * 5000}", "posthouse.toml: lists or tables stand in each other too deep"),
+        (
+            f"server.limits.connections = {'9' * 5000}",
+            "posthouse.toml: a number has more digits than any setting takes",
+        ),
+        (f"server.listen = 0x{'f' * 5000}", "server.listen: expected a list, got a number beyond all use"),
+    ],
+    ids=["deep", "long", "long and hexadecimal"],
+)
+def test_what_no_parser_takes_to_its_end_is_a_problem_and_no_crash(text: str, told: str) -> None:
+    """Found by fuzzing: at a SIGHUP such a file was an error of the event loop, and nobody was told what is wrong."""
+    assert told in problems(text)
+
+
 def test_a_file_that_is_not_utf_8_is_wrong_and_not_a_crash(tmp_path: Path) -> None:
     path = tmp_path / "posthouse.toml"
     path.write_bytes(b'[server]\npublic_url = "\xff"')

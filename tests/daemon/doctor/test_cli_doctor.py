@@ -21,7 +21,7 @@ from daemon.demo.refusals import Revoked
 from daemon.demo.steps import Step
 from daemon.demo.upstream import ScriptedUpstream
 from daemon.doctor.finding import Area, Finding, Verdict, doubt, ill, well
-from daemon.doctor.report import show
+from daemon.doctor.report import rows, show
 
 SECRET = "sk-proj-0123456789abcdef"
 
@@ -143,6 +143,13 @@ def test_the_table_fits_the_terminal_and_says_everything(width: int) -> None:
         "wechat",
         "1 ill, 1 in doubt, 2 well",
     ]
+
+
+def test_json_is_text_whatever_a_stranger_wrote_into_a_header() -> None:
+    what = "Another program answers there (\udcff\x1b[31m\u202enginx)."  # the first: a byte that is no UTF-8
+    [row] = rows([ill(Area.PORTS, "127.0.0.1:80", what, "Stop it.")])
+
+    assert row["what"] == "Another program answers there (  [31m nginx)."
 
 
 def test_verdicts_are_told_by_words_and_not_by_colour_alone() -> None:

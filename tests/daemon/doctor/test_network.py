@@ -153,6 +153,17 @@ async def test_an_upstream_tells_how_far_the_clock_is_off(session: ClientSession
     assert seen.within_seconds == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["yesterday", "Mon, 32 Jan 2026 00:00:00 GMT", f"Mon, 01 Jan {10**20} 00:00:00 GMT", "1 Jan 2026 0:0 +" + "9" * 20],
+)
+async def test_a_date_that_is_in_no_calendar_tells_no_time_and_ends_nothing(session: ClientSession, date: str) -> None:
+    async with serving(dated(None, Date=date)) as port:
+        seen = await way(place("http", port), session)
+
+    assert (seen.failure, seen.ahead_seconds) == (None, None)
+
+
 async def test_an_upstream_behind_cloudflare_tells_where_we_come_out(session: ClientSession) -> None:
     async with serving(dated(NOW, **{"CF-RAY": "8f00aa11bb22cc33-NRT"})) as port:
         seen = await way(place("http", port), session)

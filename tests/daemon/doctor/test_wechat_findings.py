@@ -74,6 +74,8 @@ def test_without_an_account_and_without_wechat_there_is_nothing_to_say() -> None
         (200, "[" * 100_000),
         (200, '{"accounts": [{"path": "/wechat"}], "misdirected": []}'),
         (200, '{"accounts": [], "misdirected": [{"age_seconds": "x"}]}'),
+        (200, '{"accounts": [{"path": "/wechat", "attempts": [], "deliveries": 1e999}], "misdirected": []}'),
+        (200, '{"accounts": [], "misdirected": [{"age_seconds": 1' + "0" * 400 + ', "path": "/", "method": "GET"}]}'),
     ],
 )
 async def test_another_program_or_an_older_daemon_tells_nothing(status: int, body: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any
 
 from aiohttp.client import ClientResponse
 
-from tests.daemon.operator.house import Visitor
+from tests.daemon.operator.house import PASSWORD, Visitor
 
+BASIC = {"Authorization": "Basic " + base64.b64encode(f"program:{PASSWORD}".encode()).decode()}
+NEVER = 3600.0
 PATIENCE = 10.0  # seconds; no test waits so long unless it fails
 MOST_BYTES = 1 << 24  # of a line
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 import socket
 from contextlib import AsyncExitStack
@@ -23,12 +22,10 @@ from daemon.operator.live import MOST_VIEWERS, Pace
 from daemon.secret import Sources
 from proxy.lease import Want
 from proxy.verdict import Rule, Verdict
-from tests.daemon.operator.events import PATIENCE, Stream, watch
+from tests.daemon.operator.events import BASIC, NEVER, PATIENCE, Stream, watch
 from tests.daemon.operator.house import PASSWORD, Visit, Visitor, a_key, build
 
-NEVER = 3600.0
 QUICK = Pace(event=0.01, share=0.0, look=0.01, glance=0.001, fresh=NEVER, beat=NEVER)
-BASIC = {"Authorization": "Basic " + base64.b64encode(f"program:{PASSWORD}".encode()).decode()}
 
 
 class HangingStore(MemoryStore):
