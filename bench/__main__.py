@@ -18,13 +18,14 @@ from pathlib import Path
 
 import uvloop
 
-from bench import choice, first_byte, footprint, machine, report, requests, subscribers, viewers
+from bench import choice, first_byte, footprint, machine, open_streams, report, requests, subscribers, viewers
 from bench.report import Figure
 from bench.stage import Stage, nginx_program
 
 FIGURES: Mapping[str, Callable[[Stage], Awaitable[Figure]]] = {
     "first-byte": first_byte.measure,
     "requests": requests.measure,
+    "streams": open_streams.measure,
     "idle": footprint.measure,
     "subscribers": subscribers.measure,
     "choice": choice.measure,

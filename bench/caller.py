@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack, closing, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -85,6 +85,32 @@ async def stream_steadily(port: int, *, count: int, per_second: float) -> Stream
             streamed.first_delay.append(delays[0])
             streamed.later_delay += delays[1:]
     return streamed
+
+
+@asynccontextmanager
+async def streams_open(port: int, count: int) -> AsyncIterator[None]:
+    """So many streams at once, each on a connection of its own, of which the first event has come and the last has not."""
+    request, loop = wire.request(stream=True), asyncio.get_running_loop()
+    missing, all_begun = count, loop.create_future()
+
+    def on_loss(fault: Exception) -> None:
+        if not all_begun.done():
+            all_begun.set_exception(fault)
+
+    def on_data(_: _Connection, data: bytes, is_whole: bool) -> None:
+        nonlocal missing
+        missing -= len(wire.sent_at(data))
+        if not missing and not all_begun.done():
+            all_begun.set_result(None)
+
+    async with AsyncExitStack() as stack:
+        for _ in range(count):
+            _, connection = await loop.create_connection(lambda: _Connection(on_data, on_loss), "127.0.0.1", port)
+            stack.enter_context(closing(connection.transport))
+            connection.transport.write(request)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await all_begun
+        yield
 
 
 async def ask_without_pause(port: int, *, connections: int, seconds: float) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.machine import Cores
 from bench.program import Program, free_port, python, running
+from bench.stub import EVENT_SECONDS
 from bench.wire import TOKEN
 from daemon.demo.envelope import Account, Mode
 
@@ -87,9 +88,10 @@ class Stage:
     folder: Path
     cores: Cores
 
-    def upstream(self, *, think_seconds: float = 0.0) -> Started:
+    def upstream(self, *, think_seconds: float = 0.0, event_seconds: float = EVENT_SECONDS) -> Started:
         port = free_port()
         arguments = python("-m", "bench.stub", "--port", str(port), "--think-seconds", str(think_seconds))
+        arguments += ["--event-seconds", str(event_seconds)]
         return running("upstream", arguments, port=port, core=self.cores.others, folder=self.folder)
 
     def posthouse(self, upstream: Program) -> Started:

@@ -19,7 +19,7 @@ import uvloop
 
 from bench import wire
 
-EVENT_SECONDS = 0.001  # between two events of a stream
+EVENT_SECONDS = 0.001  # between two events of a stream, unless it is told otherwise
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _STREAMS = re.compile(rb'"stream": ?true')
@@ -29,8 +29,8 @@ _ANSWER, _STREAM_HEAD, _STREAM_END = wire.answer(), wire.stream_head(), wire.str
 class Stub(asyncio.Protocol):
     """One connection. `asked` is everybody's."""
 
-    def __init__(self, think_seconds: float, asked: Counter[str]) -> None:
-        self._think_seconds = think_seconds
+    def __init__(self, think_seconds: float, event_seconds: float, asked: Counter[str]) -> None:
+        self._think_seconds, self._event_seconds = think_seconds, event_seconds
         self._asked = asked
         self._kept = b""
 
@@ -56,24 +56,26 @@ class Stub(asyncio.Protocol):
             self._later(self._think_seconds, self._write, _STREAM_HEAD + wire.event(question) + _STREAM_END)
         elif _STREAMS.search(rest):
             self._write(_STREAM_HEAD + wire.event(str(time.monotonic_ns())))
-            self._later(EVENT_SECONDS, self._go_on, wire.EVENTS - 1)
+            self._later(self._event_seconds, self._go_on, wire.EVENTS - 1)
         else:
             self._write(_ANSWER)
 
     def _go_on(self, events: int) -> None:
         self._write(wire.event(str(time.monotonic_ns())) if events else _STREAM_END)
         if events:
-            self._later(EVENT_SECONDS, self._go_on, events - 1)
+            self._later(self._event_seconds, self._go_on, events - 1)
 
     def _write(self, data: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(data)
 
 
-async def _serve(port: int, think_seconds: float) -> None:
+async def _serve(port: int, think_seconds: float, event_seconds: float) -> None:
     asked: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Stub(think_seconds, asked), "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(
+        lambda: Stub(think_seconds, event_seconds, asked), "127.0.0.1", port, backlog=4096
+    )
     async with server:
         await server.serve_forever()
 
@@ -82,6 +84,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--think-seconds", type=float, default=0.0)
+    parser.add_argument("--event-seconds", type=float, default=EVENT_SECONDS)
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(options.port, options.think_seconds))
+        runner.run(_serve(options.port, options.think_seconds, options.event_seconds))

@@ -140,6 +140,7 @@ async def running(
                 trusted_proxies=settings.server.trusted_proxies,
                 exempt=verified,
                 tls=certificate.context if certificate else None,
+                fast_lane=gateway.edge.house if settings.server.fast_lane else None,
                 drain_seconds=drain_seconds,
             )
         )

@@ -95,13 +95,22 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         *("_address", "_body", "_connections", "_head_bytes", "_heard_at", "_is_parting", "_is_turned_away", "_limits"),
-        "_timer",
+        *("_timer", "_waited_seconds"),
     )
 
     def __init__(
-        self, server: web.Server, connections: Connections, limits: Limits, admitted: str | None = None
+        self,
+        server: web.Server,
+        connections: Connections,
+        limits: Limits,
+        admitted: str | None = None,
+        waited_seconds: float = 0.0,
     ) -> None:
-        """`admitted` is the address of a caller who is already in, because there was a handshake before."""
+        """
+        `admitted` is the address of a caller who is already in, because there was a handshake before, or a door.
+
+        `waited_seconds`: so long it has been there without asking anything.
+        """
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -113,6 +122,7 @@ class Connection(web.RequestHandler):
         self._connections = connections
         self._limits = limits
         self._address = admitted  # None: not in
+        self._waited_seconds = waited_seconds
         self._is_turned_away = False
         self._is_parting = False  # our last word is out
         self._head_bytes = 0  # of a head that is not whole yet
@@ -123,7 +133,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._is_let_in(transport):
             super().connection_made(transport)
-            self._wait(self._limits.head_seconds, self._check_head)
+            self._wait(max(0.0, self._limits.head_seconds - self._waited_seconds), self._check_head)
         elif self._connections.turned_away < MOST_TURNED_AWAY:
             self._is_turned_away = True
             self._connections.turned_away += 1

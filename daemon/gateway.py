@@ -130,7 +130,7 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
     affinity.restore(await objects.load())
     async with Sessions() as sessions, WirePool() as wires:
         open_all(sessions, settings)
-        road = Road(line, wires.towards, sessions.towards)
+        road = Road(line, wires.towards, sessions.towards, wires.at_hand)
         unsupported = Unsupported()
         tally, memory = Tally(), Watermark(limit_bytes(settings.server.limits.memory_bytes))
         sender = Sender(

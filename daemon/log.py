@@ -9,6 +9,7 @@ Rule 3: a library's own log (aiohttp, asyncio) comes the same way, from warning 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -25,6 +26,8 @@ FIELD_CHARACTERS = 1_000
 TRACEBACK_CHARACTERS = 8_000
 # C0, DEL, C1, and the characters that some viewers take for a line's end or that turn the reading direction.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+NUMBERS, SEVERAL = (bool, int, float), (list, tuple)  # made once: every value of every line is asked
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 CONTROL_BUT_NEWLINE = re.compile(CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x09\x0b-\x1f"))
 
 
@@ -39,9 +42,7 @@ def configure(level: str, secrets: Iterable[Secret] = (), stream: TextIO | None 
             plain,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=True)
-            if on_terminal
-            else structlog.processors.JSONRenderer(ensure_ascii=False),
+            structlog.dev.ConsoleRenderer(colors=True) if on_terminal else json_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
@@ -51,15 +52,24 @@ def configure(level: str, secrets: Iterable[Secret] = (), stream: TextIO | None 
     logging.root.setLevel(logging.WARNING)
 
 
+def json_line(_: WrappedLogger, __: str, event: EventDict) -> str:
+    """As structlog's own renderer, which makes an encoder for every line; what comes here is plain."""
+    return _ENCODER.encode(event)
+
+
 def mask(secrets: Iterable[Secret]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
     """A processor that puts *** in place of every secret value. It stands before `plain`, which might cut one in two."""
     # The longest first, since one may hold another.
     known = {value for secret in secrets if len(value := secret.reveal()) >= SHORTEST_SECRET}
     values = sorted(known, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, values)) if values else r"(?!)")
+    shortest = min(map(len, values), default=0)
+
+    def without(text: str) -> str:
+        return text if len(text) < shortest else pattern.sub("***", text)
 
     def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {name: value if _is_plain(value) else pattern.sub("***", _text(value)) for name, value in event.items()}
+        return {name: value if _is_plain(value) else without(_text(value)) for name, value in event.items()}
 
     return masked
 
@@ -70,14 +80,18 @@ def plain(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _text(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, str):
+        return str(value)
+    return " ".join(map(str, value)) if isinstance(value, SEVERAL) else str(value)
 
 
 def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float)
+    return value is None or isinstance(value, NUMBERS)
 
 
 def _bounded(name: str, text: str) -> str:
+    if len(text) <= FIELD_CHARACTERS and text.isprintable():  # as nearly all are; nothing of CONTROL is printable
+        return text
     if name == "exception":  # its end says what happened
         text = text if len(text) <= TRACEBACK_CHARACTERS else f"…{text[-TRACEBACK_CHARACTERS:]}"
         return CONTROL_BUT_NEWLINE.sub(_escape, text)

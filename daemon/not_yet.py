@@ -13,9 +13,7 @@ from daemon.problems import Location, Problem, path_of
 from daemon.schema import Setting, settings
 
 # A row names a setting, or a table and everything in it.
-NOT_YET: Mapping[str, str] = {
-    "server.fast_lane": "the short way in",
-}
+NOT_YET: Mapping[str, str] = {}
 
 
 def phrase(setting: str) -> str | None:

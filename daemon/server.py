@@ -27,6 +27,7 @@ from aiohttp.http import RawRequestMessage
 
 from daemon.addresses import Network, caller_address, is_trusted
 from daemon.connections import Connection, Connections, Limits
+from daemon.door import Door, Doors
 from daemon.errors import answer, where
 from daemon.listeners import (
     BACKLOG,
@@ -39,6 +40,7 @@ from daemon.listeners import (
     remove_file,
 )
 from daemon.tls import Handshakes
+from proxy.visit import House
 
 __all__ = ["CannotListen", "Limits", "serving"]
 
@@ -60,20 +62,25 @@ async def serving(
     trusted_proxies: Sequence[Network] = (),
     exempt: Collection[Network] = (),
     tls: Callable[[], ssl.SSLContext] | None = None,
+    fast_lane: House | None = None,
     drain_seconds: float = 2.0,
 ) -> AsyncIterator[tuple[str, ...]]:
     """
     Serves `app` inside the block; the value is the bound addresses. Raises CannotListen.
 
     `exempt` networks have no limit per address. They are asked at every new connection, so the set may grow. `tls` is asked at
-    every handshake of the listeners that can speak TLS; None: all are plain.
+    every handshake of the listeners that can speak TLS; None: all are plain. `fast_lane`: whose requests may come by the door.
     """
     connections = Connections(affordable(limits.connections), limits.connections_per_address, exempt, trusted_proxies)
     names: tuple[str, ...] = ()
     with _reporting_faults():
         async with _started(app) as server:
-            gate = Gate(server, trusted_proxies, limits.head_bytes)
-            connect = functools.partial(Connection, server, connections, limits)
+            doors = Doors()
+            gate = Gate(server, doors, trusted_proxies, limits.head_bytes)
+            take_over = functools.partial(Connection, server, connections, limits)
+            connect: Callable[..., Connection | Door] = take_over
+            if fast_lane is not None:
+                connect = functools.partial(Door, fast_lane, doors, connections, limits, take_over)
             handshakes = Handshakes(connections, connect, tls, limits.head_seconds) if tls else None
             try:
                 async with (
@@ -93,11 +100,12 @@ async def serving(
 
 
 class Gate:
-    """Stands between aiohttp's protocol and the application, and knows which requests are running."""
+    """Stands between aiohttp's protocol and the application, and knows which requests are running, by the doors too."""
 
-    def __init__(self, server: web.Server, trusted_proxies: Sequence[Network], head_bytes: int) -> None:
+    def __init__(self, server: web.Server, doors: Doors, trusted_proxies: Sequence[Network], head_bytes: int) -> None:
         self._make, self._handle = server.request_factory, server.request_handler
         server.request_factory, server.request_handler = self.make, self.handle
+        self._doors = doors
         self._trusted_proxies = trusted_proxies
         self._head_bytes = head_bytes
         self._running: set[asyncio.Task[Any]] = set()
@@ -138,19 +146,24 @@ class Gate:
         try:
             yield
         finally:
-            self._is_draining = True
+            self._is_draining = self._doors.is_draining = True
             loop = asyncio.get_running_loop()
             end = loop.time() + seconds
             if connections:
                 await asyncio.sleep(min(GRACE_SECONDS, seconds))
-            while self._running and (left := end - loop.time()) > 0:
-                await asyncio.wait(self._running, timeout=left)
+            while (under_way := self._under_way()) and (left := end - loop.time()) > 0:
+                await asyncio.wait(under_way, timeout=left)
             cancelled = tuple(self._running)
             for task in cancelled:
                 task.cancel()
+            self.cancelled = len(cancelled) + self._doors.break_off()
             if cancelled:
                 await asyncio.wait(cancelled, timeout=CANCEL_SECONDS)
-            self.cancelled = len(cancelled)
+            self._doors.close()
+
+    def _under_way(self) -> set[asyncio.Future[Any]]:
+        quiet = self._doors.quiet()
+        return {*self._running, quiet} if quiet else {*self._running}
 
 
 def refusal(request: web.BaseRequest, head_bytes: int) -> tuple[int, str] | None:

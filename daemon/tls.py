@@ -21,6 +21,7 @@ from typing import Self
 import structlog
 
 from daemon.connections import Connection, Connections
+from daemon.door import Door
 from daemon.listeners import CannotListen, name_of
 
 log = structlog.get_logger()
@@ -36,7 +37,7 @@ class Handshakes:
     def __init__(
         self,
         connections: Connections,
-        connect: Callable[[str], Connection],
+        connect: Callable[[str], Connection | Door],
         context: Callable[[], ssl.SSLContext],
         head_seconds: float,
     ) -> None:
@@ -100,7 +101,7 @@ class Handshakes:
         self._running.add(handshake)
         handshake.add_done_callback(self._running.discard)
 
-    async def _shake_hands(self, caller: socket.socket, connection: Connection) -> None:
+    async def _shake_hands(self, caller: socket.socket, connection: Connection | Door) -> None:
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from proxy.callers import Caller
 from proxy.refusal import caller_limit_exceeded
@@ -51,21 +50,23 @@ class Allowances:
         account = self._accounts.get(name)
         return account.in_flight if account else 0
 
-    @contextmanager
-    def admitted(self, caller: Caller | None) -> Iterator[None]:
-        """One request, from here to the end of its answer. Raises a Refusal. None brings its own key and has no limits."""
+    def enter(self, caller: Caller | None) -> None:
+        """
+        One request, from here to the end of its answer, when `leave` is said, once. Raises a Refusal.
+
+        None brings its own key and has no limits.
+        """
         if caller is None:
-            yield
             return
         self.must_admit(caller)
         account = self._account(caller)
         if caller.requests_per_minute:
             account.started_at.append(self._clock())
         account.in_flight += 1
-        try:
-            yield
-        finally:
-            account.in_flight -= 1
+
+    def leave(self, caller: Caller | None) -> None:
+        if caller is not None:
+            self._account(caller).in_flight -= 1
 
     def _account(self, caller: Caller) -> _Account:
         return self._accounts.setdefault(caller.name, _Account())

@@ -47,11 +47,13 @@ class Attempt:
 
 
 class Attempts:
+    __slots__ = ("_left", "_used", "is_reading", "tried")
+
     def __init__(self, method: str, *, is_client_retry: bool) -> None:
         self.is_reading = method in READING
-        self.tried: set[str] = set()  # names of keys
+        self.tried: tuple[str, ...] = ()  # names of keys
         self._left = MOST_OF_RETRIES if is_client_retry else MOST
-        self._left_by_rule = {**MORE, Rule.UNKNOWN: 1} if self.is_reading else dict(MORE)
+        self._used: tuple[Rule, ...] = ()
 
     def begun(self) -> None:
         self._left -= 1
@@ -59,11 +61,12 @@ class Attempts:
     def failed(self, key: str, rule: Rule) -> None:
         """The key is not to be used again, where that is so."""
         if rule is not Rule.CONNECT and not (rule is Rule.UNKNOWN and self.is_reading):
-            self.tried.add(key)
+            self.tried += (key,)
 
     def takes_another(self, rule: Rule) -> bool:
         """Whether there is one more after `rule`; asking uses it up."""
-        if self._left <= 0 or self._left_by_rule.get(rule, 0) <= 0:
+        most = 1 if rule is Rule.UNKNOWN and self.is_reading else MORE.get(rule, 0)
+        if self._left <= 0 or self._used.count(rule) >= most:
             return False
-        self._left_by_rule[rule] -= 1
+        self._used += (rule,)
         return True

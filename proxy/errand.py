@@ -191,7 +191,9 @@ class Errand:
         self._has_begun = True
         if self._watch is not None and held:
             self._watch.feed(held)
-        return Begin(self._status, self._down(), held)
+        begin = Begin(self._status, self._down(), held)
+        self._headers, self._raw_headers = {}, []  # a stream may be open for long, and nobody asks for them any more
+        return begin
 
     def _end_held(self, held: bytes) -> Command:
         """The body ended before its first event did: that event may lack nothing but its blank line."""
@@ -274,9 +276,8 @@ class Errand:
 
     def _cut(self) -> Cut:
         self.was_cut = True
-        if self._watch is None or not self._watch.at_boundary:
-            return Cut()
-        return Cut(truncation(self.kind))
+        is_at_boundary = self._watch is not None and self._watch.at_boundary
+        return Cut(truncation(self.kind)) if is_at_boundary else Cut()
 
     def _down(self) -> Pairs:
         return passable_down(self._raw_headers, is_stream=self._watch is not None)

@@ -19,11 +19,15 @@ from proxy.refusal import Refusal, invalid_request, request_too_large
 
 
 class Stream:
-    """A body too large to keep. `failure` is why it broke off on its way in: too large after all, or its sender stopped."""
+    """
+    A body too large to keep. `length` is what its sender says, None where it does not. `failure` is why it broke off on its way
+    in: too large after all, or its sender stopped.
+    """
 
     def __init__(self, request: web.Request, most_bytes: int, first: Iterable[bytes] = ()) -> None:
         """`first` is what has been read of it already."""
         self._request, self._most_bytes, self._first = request, most_bytes, deque(first)
+        self.length = request.content_length
         self.failure: BaseException | None = None
         self.names: NameWatch | None = None
 

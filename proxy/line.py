@@ -39,10 +39,8 @@ class Line:
 
     async def begin(self, errand: Errand) -> Command:
         """The errand's first command, after as long a wait as it takes and as it may take."""
-        if not self._waiting or not errand.call.queue_seconds:
-            command = errand.begin()
-            if not isinstance(command, Wait):
-                return command
+        if (command := self.at_once(errand)) is not None:
+            return command
         if len(self) >= self._places and not self._makes_room(errand.call.caller):
             return errand.give_up()
         ticket = _Ticket(errand)
@@ -57,6 +55,13 @@ class Line:
             return ticket.turn.result() if has_come else errand.give_up()
         finally:
             self._leave(errand.call.caller, ticket)
+
+    def at_once(self, errand: Errand) -> Command | None:
+        """The first command where that needs no waiting; None: it is for `begin` to say."""
+        if self._waiting and errand.call.queue_seconds:
+            return None
+        command = errand.begin()
+        return None if isinstance(command, Wait) else command
 
     def kick(self) -> None:
         """There may be room: let go whoever can, in turn."""

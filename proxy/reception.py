@@ -1,5 +1,5 @@
 """
-Who asks, and what: from a request below /v1 to the errand that carries it out. Edge.
+Who asks, and what: from a request below /v1, whichever lane it came by, to the errand that carries it out.
 
 Rule 1: who calls is settled before a byte of the body is read.
 Rule 2: what is judged of a request (its path, its model, the objects it names) is what is sent.
@@ -11,27 +11,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from proxy.alias import Aliases, Question
-from proxy.callers import Caller, Callers, token_of
+from proxy.asking import METHODS, Asking
+from proxy.callers import Caller, Callers
 from proxy.command import Call
 from proxy.draft import Unsupported
 from proxy.errand import Errand
-from proxy.headers import Pairs, passable_up
-from proxy.intake import Body, Stream, body_of
+from proxy.headers import Pairs
+from proxy.intake import Body, Stream
 from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
 from proxy.lease import OwnKey
 from proxy.objects import NameWatch
 from proxy.peek import Peek, peek
-from proxy.realtime import is_upgrade, opening
 from proxy.refusal import invalid_api_key, invalid_request
 from proxy.retelling import Retelling
-from proxy.target import refuse_credential_in_query, target_of
+from proxy.target import Target, refuse_credential_in_query, target_of
 from proxy.witness import Bond, Witnesses
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,63 +74,73 @@ class Reception:
         self._pool, self._witnesses, self._unsupported = pool, witnesses, unsupported
         self._wall_clock, self._jitter = wall_clock, jitter
 
-    def caller_of(self, request: web.Request) -> Caller | None:
+    def caller_of(self, asking: Asking) -> Caller | None:
         """The issued caller; None for one that may pass with a key of its own. Raises a Refusal for everybody else."""
-        refuse_credential_in_query(request.raw_path)
-        token = token_of(list(request.headers.items()))
-        caller = self.callers.caller_of(token, now=self._wall_clock())
-        if caller is None and not (token and self.settings.passthrough and self.settings.first_upstream):
+        refuse_credential_in_query(asking.raw)
+        caller = self.callers.caller_of(asking.token, now=self._wall_clock())
+        if caller is None and not (asking.token and self.settings.passthrough and self.settings.first_upstream):
             raise invalid_api_key()
         return caller
 
-    def known_model(self, request: web.Request) -> bytes | None:
+    def known_model(self, asking: Asking) -> bytes | None:
         """What is known of an alias, where that is what is asked: it needs no upstream."""
-        if request.method != "GET":
+        if asking.method != "GET":
             return None
-        return self.settings.aliases.model(target_of(request.raw_path, self.settings.deny))
+        return self.settings.aliases.model(target_of(asking.raw, self.settings.deny))
 
-    async def asked(self, request: web.Request, request_id: str, caller: Caller | None) -> Asked:
-        """What goes up. Raises a Refusal for what the caller may not ask, or nobody may."""
-        settings = self.settings
-        if request.method not in METHODS:
+    def target_of(self, asking: Asking) -> Target:
+        """Where the request goes; before a byte of its body is read. Raises a Refusal."""
+        if asking.method not in METHODS:
             raise invalid_request("This method is not forwarded.")
-        target = target_of(request.raw_path, settings.deny)
-        body = await body_of(request, replay_bytes=settings.replay_bytes, max_body_bytes=settings.max_body_bytes)
-        kind = request.headers.get("Content-Type", "")
+        return target_of(asking.raw, self.settings.deny)
+
+    def asked(
+        self,
+        asking: Asking,
+        target: Target,
+        body: Body,
+        request_id: str,
+        caller: Caller | None,
+        upgrade: tuple[Peek, Pairs] | None = None,
+    ) -> Asked:
+        """
+        What goes up. Raises a Refusal for what the caller may not ask, or nobody may. `upgrade`: what `opening` makes of one.
+        """
+        settings, is_upgrade = self.settings, upgrade is not None
+        kind, headers = asking.by_name.get("content-type", ""), asking.up
         seen = peek(body, kind) if isinstance(body, bytes) else Peek()
-        headers = passable_up(request.headers.items())
-        if is_upgrade(request):
-            seen, handshake = opening(request, target)
-            headers += handshake
-        if isinstance(body, Stream) and request.content_length is not None:
-            headers.append(("Content-Length", str(request.content_length)))
+        if upgrade is not None:
+            seen, handshake = upgrade
+            headers = headers + handshake
+        if isinstance(body, Stream) and body.length is not None:
+            headers = [*headers, ("Content-Length", str(body.length))]
         question, bond, names = Question(target, seen, body if isinstance(body, bytes) else None), Bond(), None
         if caller is not None:
             is_seen = not isinstance(body, Stream)
-            caller.must_be_allowed(request.method, target, seen.model, is_seen=is_seen, is_upgrade=is_upgrade(request))
-            question = settings.aliases.question(request.method, question, kind, self._unsupported)
+            caller.must_be_allowed(asking.method, target, seen.model, is_seen=is_seen, is_upgrade=is_upgrade)
+            question = settings.aliases.question(asking.method, question, kind, self._unsupported)
             sees_all = caller.see_all or not self.callers.are_several
-            method = "" if is_upgrade(request) else request.method  # a WebSocket's GET reads no list
+            method = "" if is_upgrade else asking.method  # a WebSocket's GET reads no list
             bond = self._witnesses.bond(method, question.target, question.seen, caller=caller.name, sees_all=sees_all)
             names = None if sees_all else self._witnesses.names_of(caller.name)
             if isinstance(body, Stream):
                 body.names = names
         call = Call(
             id=request_id,
-            method=request.method,
+            method=asking.method,
             target=question.target,
             headers=headers if question.draft is None else _with_json(headers),
             model=question.seen.model,
             caller=caller.name if caller else "",
             can_replay=not isinstance(body, Stream),
-            queue_seconds=self._patience(request) if caller else 0.0,
+            queue_seconds=self._patience(asking) if caller else 0.0,
             only=bond.claim.key,
             preferred=bond.preferred,
-            is_upgrade=is_upgrade(request),
-            is_client_retry=request.headers.get("x-stainless-retry-count", "0").strip() not in ("", "0"),
+            is_upgrade=is_upgrade,
+            is_client_retry=asking.by_name.get("x-stainless-retry-count", "0").strip() not in ("", "0"),
             draft=question.draft,
         )
-        keys = self._pool if caller else OwnKey(self._own_key(request), now=time.monotonic())
+        keys = self._pool if caller else OwnKey(self._own_key(asking), now=time.monotonic())
         errand = Errand(
             call,
             keys,
@@ -145,15 +151,14 @@ class Reception:
         )
         return Asked(errand, body if isinstance(body, Stream) else question.body, bond, question.retelling, names)
 
-    def _patience(self, request: web.Request) -> float:
+    def _patience(self, asking: Asking) -> float:
         """How long the caller may be kept in line: no longer than it waits for an answer itself."""
-        told = request.headers.get("x-stainless-read-timeout", "")
+        told = asking.by_name.get("x-stainless-read-timeout", "")
         own = float(told) if told.isdecimal() and len(told) < 8 else self.settings.queue_seconds
         return min(own, self.settings.queue_seconds)
 
-    def _own_key(self, request: web.Request) -> Key:
-        upstream = self.settings.first_upstream
-        token = token_of(list(request.headers.items()))
+    def _own_key(self, asking: Asking) -> Key:
+        upstream, token = self.settings.first_upstream, asking.token
         if upstream is None or token is None:
             raise invalid_api_key()
         return Key(
@@ -161,8 +166,8 @@ class Reception:
             token,
             fingerprint="",
             upstream=upstream,
-            organization=request.headers.get("OpenAI-Organization", ""),
-            project=request.headers.get("OpenAI-Project", ""),
+            organization=asking.by_name.get("openai-organization", ""),
+            project=asking.by_name.get("openai-project", ""),
         )
 
 

@@ -25,6 +25,7 @@ END_BYTES = 2_048  # of each end
 _BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")  # atomic: a CRLF is never taken for two line ends
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 _OTHER_CHOICE = re.compile(rb'"index"\s*:\s*[1-9]')
+_NONE, _FIRST = frozenset[int](), frozenset({0})
 _TYPE = re.compile(rb'"type"\s*:\s*"([a-z_.]{1,64})"')
 
 
@@ -86,8 +87,8 @@ class StreamWatch:
         self._tail = b""
         self._has_gap = False  # the tail's middle was not kept
         self._saw_terminal = kind is Kind.OPEN
-        self._seen: set[int] = set()
-        self._finished: set[int] = set()
+        self._seen: frozenset[int] = _NONE  # of a stream with one choice these are always the same two objects
+        self._finished: frozenset[int] = _NONE
 
     @property
     def is_complete(self) -> bool:
@@ -131,14 +132,14 @@ class StreamWatch:
         is_last = _FINISHED.search(event)
         if not is_last and not _OTHER_CHOICE.search(event):
             if b'"delta"' in event or b'"text"' in event:
-                self._seen.add(0)
+                self._seen = _FIRST if self._seen <= _FIRST else self._seen | _FIRST
             return
         for choice in _choices(event):
             index = choice.get("index", 0)
             if isinstance(index, int):
-                self._seen.add(index)
+                self._seen |= {index}
                 if choice.get("finish_reason"):
-                    self._finished.add(index)
+                    self._finished |= {index}
 
 
 def truncation(kind: Kind) -> bytes:

@@ -84,12 +84,15 @@ class _Upstream:
 
 
 class Stopwatch:
-    """One answer's; `has_begun` is told when its head and first bytes have gone out."""
+    """One answer's; `has_begun` is told when its head and first bytes have gone out, `stop` once, when it is over."""
 
     __slots__ = ("_asked_at", "_errand", "_tally", "is_open")
 
     def __init__(self, tally: Tally, errand: Errand) -> None:
         self._tally, self._errand, self._asked_at, self.is_open = tally, errand, errand.now, False
+
+    def stop(self) -> None:
+        self._tally.ended(self._errand, was_open=self.is_open)
 
     def has_begun(self, begin: Begin) -> None:
         errand, self.is_open = self._errand, not begin.is_whole
@@ -111,15 +114,18 @@ class Tally:
         """A request is over."""
         self.requests[caller, route_of(path), status] += 1
 
+    def stopwatch(self, errand: Errand) -> Stopwatch:
+        """For the time from having the whole request to the end of its answer."""
+        return Stopwatch(self, errand)
+
     @contextmanager
     def watching(self, errand: Errand) -> Iterator[Stopwatch]:
-        """From having the whole request to the end of its answer."""
+        """The same, stopped at the end of the block."""
         watch = Stopwatch(self, errand)
         try:
             yield watch
         finally:
-            self.streams_open -= watch.is_open
-            self._ended(errand)
+            watch.stop()
 
     def began(self, attempts: Sequence[Attempt], seconds: float, *, has_waited: bool) -> None:
         """The first byte of a success has gone out, so many seconds after the whole request was there."""
@@ -132,7 +138,9 @@ class Tally:
             self.added.add(added)
             known.added.append(added)
 
-    def _ended(self, errand: Errand) -> None:
+    def ended(self, errand: Errand, *, was_open: bool) -> None:
+        """An answer is over; `was_open`: its stream had begun."""
+        self.streams_open -= was_open
         self.streams_truncated += errand.was_cut
         for attempt in errand.attempts:
             self.responses[attempt.key, attempt.rule] += 1

@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from urllib.parse import unquote, unquote_plus, urlencode
 
 from proxy.key import Upstream
@@ -25,6 +26,7 @@ _PLAIN = re.compile(r"/v1(?:/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})+)+
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]|]|%[0-9A-Fa-f]{2})*")
 # Google's name, what programs commonly call it, Azure's, and that of RFC 6750.
 CREDENTIALS = frozenset({"key", "api_key", "api-key", "access_token"})
+KNOWN_CHARACTERS = 128  # of a target that is remembered
 _MODEL = re.compile(r"/(?:deployments|engines|models)/([^/]+)", re.I)
 _HIDDEN = re.compile(r"%(?:2[5ef]|3b|5c|0[0-9a-f]|1[0-9a-f]|7f)", re.I)
 
@@ -53,6 +55,10 @@ class Target:
 
 def target_of(raw: str, deny: Sequence[str] = ()) -> Target:
     """The target of a raw request line. Raises a Refusal: 400 for what is not plain, 403 for what is denied."""
+    return _target_of(raw, tuple(deny)) if len(raw) > KNOWN_CHARACTERS else _known_target_of(raw, tuple(deny))
+
+
+def _target_of(raw: str, deny: tuple[str, ...]) -> Target:
     path, _, query = raw.partition("?")
     if not _PLAIN.fullmatch(path) or _HIDDEN.search(path) or not _QUERY.fullmatch(query):
         raise invalid_path()
@@ -66,6 +72,9 @@ def target_of(raw: str, deny: Sequence[str] = ()) -> Target:
         if fnmatchcase(meant, glob.lower()) or meant == glob.lower().removesuffix("/*"):
             raise path_not_allowed()
     return Target(path, query)
+
+
+_known_target_of = lru_cache(maxsize=512)(_target_of)  # nearly all requests go to a few
 
 
 def refuse_credential_in_query(raw: str) -> None:

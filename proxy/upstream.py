@@ -16,16 +16,16 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from proxy.command import ERROR_BYTES, Begin, Command, Cut, End, Hold, Part, ReadError, Send
+from proxy.command import ERROR_BYTES, Begin, Call, Command, Cut, End, Hold, Part, ReadError, Send
 from proxy.errand import Errand
 from proxy.headers import authorization
 from proxy.intake import Body, Stream
-from proxy.key import Upstream
+from proxy.key import Key, Upstream
 from proxy.lease import Change
 from proxy.line import Line
 from proxy.refusal import Refusal
 from proxy.upgrade import Opened, SessionTowards, Upgrading, upgrading
-from proxy.wire.connection import NotSent
+from proxy.wire.connection import Connection, NotSent
 from proxy.wire.exchange import Lost
 from proxy.wire.request import Request, request
 from proxy.wire.response import Head
@@ -46,25 +46,23 @@ class Answer(Protocol):
         """Hang up, unless it is over; may be told twice."""
 
 
-class Connection(Protocol):
-    """Serves this one request. `idle_seconds`: how long the upstream may take nothing of its body."""
-
-    def send(self, request: Request, body: bytes | AsyncGenerator[bytes], *, idle_seconds: float) -> Answer:
-        """Raises NotSent."""
-
-
 ConnectionTowards: TypeAlias = Callable[[Upstream], Awaitable[Connection]]
+ConnectionAtHand: TypeAlias = Callable[[Upstream], Connection | None]
 
 FAILED = (Lost, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """What every errand goes by: the line before the keys, a connection towards an upstream; for an upgrade, a session."""
+    """
+    What every errand goes by: the line before the keys, a connection towards an upstream, which may be at hand; for an upgrade,
+    a session.
+    """
 
     line: Line
     connection_towards: ConnectionTowards
     session_towards: SessionTowards
+    connection_at_hand: ConnectionAtHand
 
 
 async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
@@ -121,12 +119,15 @@ async def _asked(errand: Errand, road: Road, send: Send, body: Body) -> Answer:
     if call.is_upgrade:
         return await upgrading(road.session_towards(key.upstream), call, key)
     given = call.draft.body if call.draft else body
-    headers = [*call.headers, *authorization(key)]
-    length = None if isinstance(given, Stream) else len(given or b"")
-    asked = request(call.method, call.target.url(key.upstream), headers, length)
+    asked = request_of(call, key, None if isinstance(given, Stream) else len(given or b""))
     content = given.pieces() if isinstance(given, Stream) else given or b""
     connection = await road.connection_towards(key.upstream)
     return connection.send(asked, content, idle_seconds=key.upstream.idle_seconds)
+
+
+def request_of(call: Call, key: Key, length: int | None) -> Request:
+    """What goes upstream with this key. `length` is the body's, None where nobody knows it."""
+    return request(call.method, call.target.url(key.upstream), [*call.headers, *authorization(key)], length)
 
 
 async def _until_decided(errand: Errand, answer: Answer, upstream: Upstream) -> Command:
@@ -171,6 +172,11 @@ async def _error_body(answer: Answer, head: Head, idle: float) -> tuple[bytes, b
             body += chunk
     except FAILED:
         return body[:ERROR_BYTES], False  # the head alone tells the rule
+    return plain_error(head, body)
+
+
+def plain_error(head: Head, body: bytes) -> tuple[bytes, bool]:
+    """Up to ERROR_BYTES of an error's body, decoded, and whether that is all of it. `body` is all that was read."""
     is_whole = len(body) <= ERROR_BYTES
     codings = (value.lower() for name, value in head.headers if name.lower() == "content-encoding")
     match next(codings, "identity"):

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -77,14 +76,14 @@ class Tokens:
 class UsageWatch:
     """Show it the answer's head and every chunk, then ask it, however the answer ended."""
 
-    __slots__ = ("_is_metered", "_is_stream", "_kept", "_kept_bytes", "_path", "_sent", "_size")
+    __slots__ = ("_is_metered", "_is_stream", "_kept", "_kept_bytes", "_path", "_sent_bytes", "_size")
 
     def __init__(self, call: Call, sent: bytes) -> None:
         """`sent` is the question's body, b"" where it is too large to be text that a model takes."""
         self._path = unquote(call.target.path).lower().rstrip("/") if call.method == "POST" else ""
-        self._sent = sent
+        self._sent_bytes = len(_DATA_URL.sub(b"", sent)) if b";base64," in sent else len(sent)
         self._is_metered = self._is_stream = False
-        self._kept: deque[bytes] = deque()
+        self._kept: list[bytes] = []
         self._kept_bytes = self._size = 0
 
     def begin(self, begin: Begin) -> None:
@@ -102,7 +101,7 @@ class UsageWatch:
         self._kept.append(kept)
         self._kept_bytes += len(kept)
         while self._kept_bytes - len(self._kept[0]) >= KEPT_BYTES:
-            self._kept_bytes -= len(self._kept.popleft())
+            self._kept_bytes -= len(self._kept.pop(0))
 
     def tokens(self) -> Tokens | None:
         """None where nothing was used, as far as anybody can tell."""
@@ -117,7 +116,7 @@ class UsageWatch:
             text_bytes = 0
         elif self._is_stream and last:
             text_bytes = self._size * sum(map(len, _TEXT.findall(last))) // len(last)
-        return Tokens(_tokens_of(len(_DATA_URL.sub(b"", self._sent))), _tokens_of(text_bytes), kind=Kind.ESTIMATED)
+        return Tokens(_tokens_of(self._sent_bytes), _tokens_of(text_bytes), kind=Kind.ESTIMATED)
 
 
 def _reported(last: bytes) -> Tokens | None:

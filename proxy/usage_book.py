@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from datetime import time as time_of_day
 
@@ -58,9 +57,13 @@ class UsageBook:
         try:
             yield watch
         finally:
-            tokens = watch.tokens()
-            if tokens is not None and errand.call.caller:  # whoever brings a key of its own is nobody's to count
-                self.add(errand.call.caller, errand.attempts[-1].key, errand.call.model, tokens)
+            self.close(watch, errand)
+
+    def close(self, watch: UsageWatch, errand: Errand) -> None:
+        """Enter what it saw."""
+        tokens = watch.tokens()
+        if tokens is not None and errand.call.caller:  # whoever brings a key of its own is nobody's to count
+            self.add(errand.call.caller, errand.attempts[-1].key, errand.call.model, tokens)
 
     def add(self, caller: str, key: str, model: str, tokens: Tokens) -> None:
         self._enter(
@@ -135,8 +138,8 @@ class UsageBook:
 
 
 def _sum(usage: Usage, other: Usage, sign: int) -> Usage:
-    return replace(
-        usage,
+    return Usage(
+        *usage.label,
         requests=usage.requests + sign * other.requests,
         prompt_tokens=usage.prompt_tokens + sign * other.prompt_tokens,
         completion_tokens=usage.completion_tokens + sign * other.completion_tokens,

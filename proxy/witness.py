@@ -7,8 +7,7 @@ Rule 2: what an answer makes is remembered only where the answer came whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxy.affinity import Affinity, Claim
@@ -53,14 +52,15 @@ class Witnesses:
         """For a body that is sent before it was read: raises a Refusal at what another caller made."""
         return NameWatch(lambda names: self.affinity.must_own(names, caller))
 
-    @contextmanager
-    def watching(self, errand: Errand, sent: bytes, bond: Bond) -> Iterator[Witness]:
-        with self.book.watching(errand, sent) as usage:
-            yield Witness(self, errand, bond, usage)
+    def of(self, errand: Errand, sent: bytes, bond: Bond) -> Witness:
+        """To be closed when the answer is over, however that came. `sent`: see UsageWatch."""
+        return Witness(self, errand, bond, UsageWatch(errand.call, sent))
 
 
 class Witness:
     """Show it every part of the answer."""
+
+    __slots__ = ("_bond", "_errand", "_made", "_usage", "_witnesses")
 
     def __init__(self, witnesses: Witnesses, errand: Errand, bond: Bond, usage: UsageWatch) -> None:
         self._witnesses, self._errand, self._bond, self._usage = witnesses, errand, bond, usage
@@ -74,6 +74,9 @@ class Witness:
                 self._begin(part)
             case End():
                 self._end()
+
+    def close(self) -> None:
+        self._witnesses.book.close(self._usage, self._errand)
 
     def _begin(self, begin: Begin) -> None:
         self._usage.begin(begin)

@@ -45,7 +45,6 @@ CATCH_ALLS = ("bot.thinking", "daemon.jobs", "daemon.errors")
 EDGES = (
     *(
         "proxy.forward",
-        "proxy.reception",
         "proxy.intake",
         "proxy.realtime",
         "bot.wechat.webhook",

@@ -1,5 +1,5 @@
 """
-One request on its connection, and its answer: what has come of it and is not taken yet, and whoever waits for more.
+One request on its connection, and its answer: what has come of it and is not taken yet, and whoever waits for more, or attends.
 
 Rule 1: what came is given before what went wrong after it.
 Rule 2: once it is over, or closed, it has let its connection go, and touches it no more.
@@ -9,7 +9,7 @@ Rule 3: whoever waits says for how long; the limit on silence is one timer, whic
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from proxy.wire.response import Head, Malformed, Reader
@@ -40,6 +40,8 @@ class Exchange:
         "_head",
         "_is_held",
         "_loop",
+        "_on_news",
+        "_on_silence",
         "_reader",
         "_size",
         "_upload",
@@ -60,6 +62,8 @@ class Exchange:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._due: float | None = None  # when whoever waits has waited for long enough
+        self._on_news: Callable[[], None] | None = None  # there where somebody attends
+        self._on_silence: Callable[[], None] | None = None
 
     # --- whoever asked
 
@@ -78,12 +82,47 @@ class Exchange:
 
     async def read(self, seconds: float) -> bytes:
         """The next bytes of the body, b"" at its end. Raises Lost, TimeoutError."""
-        while not self._content:
+        while not (content := self.take()):
             if self._failure is not None:
                 raise self._failure
             if self._reader.is_over:
                 return b""
             await self._wait(seconds)
+        return content
+
+    def attend(self, on_news: Callable[[], None], on_silence: Callable[[], None]) -> None:
+        """Be told instead of waiting: `on_news` of whatever happens, `on_silence` when nothing has for what `expect` said."""
+        self._on_news, self._on_silence = on_news, on_silence
+
+    def expect(self, seconds: float | None) -> None:
+        """More, within so many seconds from now; None: whenever it likes."""
+        self._due = None if seconds is None else self._loop.time() + seconds
+        if self._due is not None:
+            self._set_alarm(self._due)
+
+    def take_head(self) -> Head | None:
+        """The answer's head, once; None where it is not there yet."""
+        head, self._head, self._reader.head = self._head, None, None
+        return head
+
+    @property
+    def is_uploading(self) -> bool:
+        return self._upload is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing comes any more: all has been taken, or will be by the next `take`."""
+        return self._reader.is_over
+
+    @property
+    def has_failed(self) -> bool:
+        """Nothing comes any more, and that was not all."""
+        return self._failure is not None
+
+    def take(self) -> bytes:
+        """What has come of the body; b"" where there is nothing."""
+        if not self._content:
+            return b""
         content = self._content[0] if len(self._content) == 1 else b"".join(self._content)
         self._content.clear()
         self._size = 0
@@ -93,7 +132,8 @@ class Exchange:
         return content
 
     def close(self) -> None:
-        """What has not come by now is not wanted any more."""
+        """What has not come by now is not wanted any more, and nobody attends."""
+        self._on_news = self._on_silence = None
         self._let_go(is_reusable=False)
         self._content.clear()
         if self._alarm is not None:
@@ -164,7 +204,9 @@ class Exchange:
             self._waiter = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._on_news is not None:
+            self._on_news()
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _set_alarm(self, due: float) -> None:
@@ -178,9 +220,13 @@ class Exchange:
 
     def _ring(self) -> None:
         self._alarm = None
-        if self._waiter is None or self._waiter.done() or self._due is None:
+        is_awaited = self._on_silence is not None or (self._waiter is not None and not self._waiter.done())
+        if not is_awaited or self._due is None:
             return
         if self._loop.time() < self._due - RESOLUTION:
             self._set_alarm(self._due)
-        else:
+        elif self._on_silence is not None:
+            self._due = None
+            self._on_silence()
+        elif self._waiter is not None:
             self._waiter.set_exception(TimeoutError())

@@ -51,13 +51,9 @@ class WirePool:
 
     async def towards(self, upstream: Upstream) -> Connection:
         """One to send with, at once: after an `await` it may be gone again. Raises NotSent."""
-        place = Place(origin_of(upstream.base_url), upstream.source_address)
-        idle = self._idle.setdefault(place, deque())
-        while idle:
-            connection = idle.pop()
-            if self._is_fresh(connection):
-                return connection
-            connection.abort()
+        if (kept := self.at_hand(upstream)) is not None:
+            return kept
+        place = _place_of(upstream)
         try:
             async with asyncio.timeout(upstream.connect_seconds):
                 connection = await self._dialer.dial(place, lambda: self._new(place))
@@ -66,6 +62,16 @@ class WirePool:
         if connection.is_open:  # else it has been forgotten already
             self._open.add(connection)
         return connection
+
+    def at_hand(self, upstream: Upstream) -> Connection | None:
+        """One that has served before, to send with at once; None where there is none."""
+        idle = self._idle.setdefault(_place_of(upstream), deque())
+        while idle:
+            connection = idle.pop()
+            if self._is_fresh(connection):
+                return connection
+            connection.abort()
+        return None
 
     def _new(self, place: Place) -> Connection:
         return Connection(lambda free: self._keep(place, free), lambda lost: self._forget(place, lost))
@@ -105,6 +111,10 @@ class WirePool:
             idle.remove(connection)
         if self._all_closed is not None and not self._open and not self._all_closed.done():
             self._all_closed.set_result(None)
+
+
+def _place_of(upstream: Upstream) -> Place:
+    return Place(origin_of(upstream.base_url), upstream.source_address)
 
 
 if sys.platform == "win32":

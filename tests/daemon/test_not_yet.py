@@ -14,7 +14,6 @@ from daemon.secret import Sources
 CALLER = '[[proxy.callers]]\nname = "a"\ntoken = "12345678"\n'
 ACCOUNT = '[bot]\nmodel = "m"\n[[bot.accounts]]\nid = "gh_0123456789ab"\ntoken = "abc"\n'
 SET_OTHERWISE = {
-    "server.fast_lane": "server.fast_lane = false",
     "proxy.queue_seconds": "proxy.queue_seconds = 9",
     "proxy.callers[].see_all": f"{CALLER}see_all = true",
     "bot.api": 'bot.api = "responses"',

@@ -16,6 +16,7 @@ from aiohttp import ClientSession, web
 
 from daemon.demo.steps import Step
 from daemon.demo.upstream import ScriptedUpstream
+from daemon.errors import error_middleware
 from daemon.server import Limits, serving
 from daemon.session import Sessions
 from proxy.affinity import Affinity
@@ -35,6 +36,17 @@ from proxy.wire.pool import WirePool
 from proxy.witness import Witnesses
 
 TOKEN = "ph-test-token"
+LIMITS = Limits()
+# Where the two ways in could differ, each test goes by both; elsewhere by the door, as the daemon does.
+ON_BOTH_LANES = frozenset(
+    {"gateway_edges", "honest_streams", "legacy", "limits", "line", "media_streams", "rotation", "usage"}
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "lane" in metafunc.fixturenames:
+        name = metafunc.module.__name__.rpartition(".test_")[2]
+        metafunc.parametrize("lane", ["door", "aiohttp"] if name in ON_BOTH_LANES else ["door"])
 
 
 @dataclass(slots=True)
@@ -73,7 +85,7 @@ Start = Callable[..., Awaitable[Bench]]
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
+async def start(lane: str) -> AsyncIterator[Start]:
     """`await start([Step…], [Step…], …)`: one key for each script."""
     async with AsyncExitStack() as stack:
 
@@ -84,10 +96,11 @@ async def start() -> AsyncIterator[Start]:
             upstream_settings: dict[str, Any] | None = None,
             keys: dict[str, dict[str, Any]] | None = None,
             wall_clock: Callable[[], float] = time.time,
+            limits: Limits = LIMITS,
         ) -> Bench:
             simulated = await stack.enter_async_context(ScriptedUpstream())
-            limits = {"first_byte_seconds": 5.0, "idle_seconds": 5.0, **(upstream_settings or {})}
-            at = Upstream("scripted", simulated.base_url, **limits)
+            patience = {"first_byte_seconds": 5.0, "idle_seconds": 5.0, **(upstream_settings or {})}
+            at = Upstream("scripted", simulated.base_url, **patience)
             pool_keys = []
             for number, script in enumerate(scripts, start=1):
                 name, secret = f"k{number}", f"sk-{number}"
@@ -102,7 +115,7 @@ async def start() -> AsyncIterator[Start]:
             affinity, tally = Affinity(), Tally()
             sessions = await stack.enter_async_context(Sessions())
             wires = await stack.enter_async_context(WirePool())
-            road = Road(line, wires.towards, sessions.towards)
+            road = Road(line, wires.towards, sessions.towards, wires.at_hand)
             ids = itertools.count(1)
             gateway = Gateway(
                 pool,
@@ -122,10 +135,18 @@ async def start() -> AsyncIterator[Start]:
                 jitter=lambda: 0.0,
                 new_id=lambda: f"r{next(ids)}",
             )
-            app = web.Application(client_max_size=1 << 30)
+            app = web.Application(client_max_size=1 << 30, middlewares=[error_middleware])
             app.add_routes(gateway.routes())
             front = await stack.enter_async_context(AsyncExitStack())
-            (address,) = await front.enter_async_context(serving(app, ["127.0.0.1:0"], Limits(), drain_seconds=0.2))
+            (address,) = await front.enter_async_context(
+                serving(
+                    app,
+                    ["127.0.0.1:0"],
+                    limits,
+                    fast_lane=gateway.house if lane == "door" else None,
+                    drain_seconds=0.2,
+                )
+            )
             session = await stack.enter_async_context(ClientSession())
             url = f"http://{address}"
             return Bench(simulated, pool, book, tally, url, session, sessions, road, line, front.aclose, later)
