@@ -19,7 +19,6 @@ import tomli
 from pydantic import BaseModel, ValidationError
 
 from daemon.agreement import disagreements, repeated_secrets
-from daemon.not_yet import unavailable
 from daemon.problems import Problem, WrongConfig, problems_in
 from daemon.schema import Server, Settings
 from daemon.schema.gateway import OPENAI, Key
@@ -46,7 +45,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
 
 def parse(document: Mapping[str, Any], sources: Sources) -> Settings:
     """The settings that a document of TOML's own types gives. Raises WrongConfig."""
-    problems = [*unavailable(document)]
+    problems: list[Problem] = []
     settings: Settings | None = None
     try:
         settings = Settings.model_validate(_with_openai(document), context=sources)

@@ -15,7 +15,6 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from daemon.editor_schema import editor_schema
-from daemon.not_yet import phrase
 from daemon.schema import Settings, inner_table
 from daemon.schema.secrets import SecretKind
 from daemon.schema.values import Expected, Table
@@ -52,8 +51,7 @@ that order. `posthouse init` writes one, `posthouse check` says everything that 
 `#:schema ./posthouse.schema.json` and [`systemd/posthouse.schema.json`](../systemd/posthouse.schema.json) lies beside it.
 
 A secret is a string or one of `{ env = "NAME" }`, `{ file = "path" }` (relative to the config), and
-`{ credential = "name" }` (a systemd credential). An unknown name is an error. A setting marked **not available yet** is
-refused when it is set to anything but its default.
+`{ credential = "name" }` (a systemd credential). An unknown name is an error.
 
 Without a config file `posthouse serve` takes its settings from the environment: `OPENAI_API_KEY`, `OPENAI_API_KEY_2` …,
 `OPENAI_BASE_URL` or `OPENAI_API_BASE`, `POSTHOUSE_TOKEN` (without it `/v1` answers 401), `POSTHOUSE_PASSWORD`,
@@ -77,9 +75,7 @@ def _sections(table: type[Table], path: str, header: str) -> Iterator[str]:
             yield f"{table.__doc__}\n"
         yield "| setting | default | expected | |\n|---|---|---|---|"
         for name, field in plain:
-            missing = phrase(f"{path}{name}")
-            mark = f" **Not available yet** ({missing})." if missing else ""
-            cells = (f"`{name}`", _default_cell(field), _words(field), f"{field.description}{mark}")
+            cells = (f"`{name}`", _default_cell(field), _words(field), str(field.description))
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
         yield ""
     for name, field in _fields(table):
@@ -112,16 +108,13 @@ def _tables(table: type[Table], path: str, header: str, *, is_set: bool) -> Iter
 
 def _lines(path: str, name: str, field: FieldInfo, *, is_set: bool) -> Iterator[str]:
     yield f"# {field.description}"
-    missing = phrase(path)
-    if missing:
-        yield f"# Not available yet ({missing})."
     default = None if field.is_required() or field.default is None else _toml(field.default)
     shown = field.examples[0] if field.examples else default
     if shown is None:
         return
     if shown != default and not field.is_required():
         yield f"# Default: {default if default is not None else 'not set'}."
-    stays_set = is_set and not missing and (shown == default or path == "upstreams.*.base_url")
+    stays_set = is_set and (shown == default or path == "upstreams.*.base_url")
     yield f"{'' if stays_set else '#'}{name} = {shown}"
 
 

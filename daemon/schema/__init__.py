@@ -2,7 +2,7 @@
 Every setting of `posthouse.toml`: its name, its kind, its default, and what it does.
 
 Rule 1: what the reference and the example config say about a setting stands under its field, and nowhere else.
-Rule 2: what only two settings together can get wrong is in `daemon.agreement`; what is not built yet, in `daemon.not_yet`.
+Rule 2: what only two settings together can get wrong is in `daemon.agreement`.
 """
 
 from __future__ import annotations

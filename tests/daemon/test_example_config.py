@@ -9,7 +9,6 @@ import pytest
 
 from daemon import config, config_reference
 from daemon.editor_schema import editor_schema
-from daemon.not_yet import NOT_YET
 from daemon.schema import Setting, settings
 from daemon.secret import Sources
 
@@ -50,10 +49,3 @@ def test_every_setting_says_what_it_does_in_the_example(setting: Setting) -> Non
     assert setting.field.description
     assert f"# {setting.field.description}\n" in EXAMPLE
     assert re.search(rf"(?m)^#?{name} = ", EXAMPLE)
-
-
-def test_what_is_not_available_is_marked_in_the_example_and_not_set() -> None:
-    marked = re.findall(r"(?m)^# Not available yet \((.*)\)\.\n(?:# Default.*\n)?(.*)$", EXAMPLE)
-
-    assert {phrase for phrase, _ in marked} == set(NOT_YET.values())
-    assert all(line.startswith("#") for _, line in marked)
