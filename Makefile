@@ -1,6 +1,6 @@
 # Two commands need nothing but python3 (3.11 or later) and make:  make demo   make test
 # The rest:  make check  (lint, types, every test, a real browser, other people's clients)   make bench   make system-test   make lock
-.PHONY: help demo test check lint types peers bench faults system-test lock clean
+.PHONY: help demo test check coverage lint types peers bench faults system-test lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   := .venv
@@ -20,8 +20,12 @@ test: $(VENV)/test.stamp
 	@$(PY) -m pytest $(EVERYWHERE)
 
 check: $(VENV)/check.stamp peers lint types
-	@$(PY) -m pytest $(EVERYWHERE) --cov --cov-report=
-	@$(PY) -m pytest -m 'browser or peers or deploy' --cov --cov-append --cov-report=term:skip-covered
+	@$(PY) -m pytest $(EVERYWHERE)
+	@$(PY) -m pytest -m 'browser or peers or deploy'
+
+# The same under coverage takes twice as long.
+coverage: $(VENV)/check.stamp
+	@$(PY) -m pytest $(EVERYWHERE) --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/check.stamp
 	@$(VENV)/bin/ruff check .

@@ -95,7 +95,7 @@ base_url = {_quoted(answers.base_url)}
             f'''
 [[keys]]
 name = "main"
-secret = {key if has_key else '{ env = "OPENAI_API_KEY" }'}
+secret = {key if has_key else '"sk-…"'}
 ''',
         )
     }

@@ -50,7 +50,7 @@ def telling_misdirected(paths: Collection[str], misdirections: Misdirections) ->
         if request.query_string and request.path not in paths and request.query.keys() >= SIGNED:
             if not request.query.get("echostr", "").startswith(SELF_TEST):
                 misdirections.note(request.path, request.method)
-            log.warning("push.misdirected", path=request.path, accounts=sorted(paths), advice=_advice(paths))
+            log.warning("push.misdirected", path=_shown(request.path), accounts=sorted(paths), advice=_advice(paths))
         return await handler(request)
 
     return tell

@@ -170,7 +170,10 @@ async def test_hundreds_of_pushes_cut_off_at_every_moment_cross_no_answers_and_l
         said: list[str] = []
         for start in range(0, 400, 100):
             said += await asyncio.gather(*(one(place, number) for number in range(start, start + 100)))
-        assert [re.findall(r"question-(\d+)-", words) for words in said] == [[str(number)] for number in range(400)]
+        # An answer that came late begins with its question.
+        assert [set(re.findall(r"question-(\d+)-", words)) for words in said] == [
+            {str(number)} for number in range(400)
+        ]
         assert place.model_calls == 400
         assert not any(view.in_flight for view in place.daemon.pool.snapshot())
         assert {view.state for view in place.daemon.pool.snapshot()} == {"ready"}
