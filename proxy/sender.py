@@ -24,6 +24,7 @@ from proxy.upstream import Road, drive
 from proxy.usage_book import UsageBook
 from proxy.verdict import Rule, code_of, judge_event
 
+AGENT = "posthouse"  # who asks for subscribers; callers bring their own
 ABOUT_THE_QUESTION = frozenset({Rule.CLIENT, Rule.MODEL, Rule.TOO_LARGE})
 
 
@@ -60,7 +61,7 @@ class Sender:
             ("Content-Type", "application/json"),
             ("Accept", accept),
             ("Accept-Encoding", "identity"),
-            ("User-Agent", "posthouse"),
+            ("User-Agent", AGENT),
         ]
         call = Call(
             id=self.new_id(),

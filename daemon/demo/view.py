@@ -23,6 +23,7 @@ from daemon.operator.figures import countdown
 from daemon.operator.words import WORDS as OPERATOR_WORDS
 from daemon.operator.words import Language
 from proxy.health import KeyView
+from proxy.sender import AGENT
 
 SEEN = 8
 ID_HEADER = "X-Client-Request-Id"
@@ -154,4 +155,4 @@ def _result(call: Made, words: Words) -> str:
 def _caller(received: Received, words: Words) -> str:
     if received.method == "GET":
         return words.from_check
-    return words.from_program if ID_HEADER in received.headers else words.from_phone
+    return words.from_phone if received.headers.get("User-Agent") == AGENT else words.from_program
