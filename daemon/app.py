@@ -27,7 +27,7 @@ from daemon.errors import error_middleware
 from daemon.farewell import Farewell
 from daemon.front import LOOK_SECONDS, Front
 from daemon.gateway import open_gateway
-from daemon.jobs import Job
+from daemon.jobs import Flush, Job
 from daemon.jobs import running as jobs_running
 from daemon.listeners import can_speak_tls
 from daemon.looking import looking
@@ -98,6 +98,8 @@ async def running(
         app.on_response_prepare.append(_unsigned)
         sign_outs, signed_out = SqliteSignOuts(database), SignedOut()
         signed_out.restore(await sign_outs.load())
+        sign_outs_flush = Flush("sign outs", lambda: sign_outs.save(signed_out.rows()))
+        await ladder.enter_async_context(jobs_running(sign_outs_flush))
         front = Front(settings.server.public_url, _revealed(settings.operator.password))
         look = looking(
             gateway,
@@ -122,7 +124,7 @@ async def running(
             has_eligible_key=gateway.pool.has_eligible,
             store=store,
             signed_out=signed_out,
-            save_sign_outs=sign_outs.save,
+            on_sign_out=sign_outs_flush.wake,
             assets=assets,
             templates=setup_templates(app, assets),
             clock=time.time,

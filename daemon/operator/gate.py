@@ -9,18 +9,15 @@ Rule 4: who signs out takes every copy of the session along, also over a restart
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 import structlog
 from aiohttp import web
 
-from bot.store import StoreUnavailable
-from daemon.operator.health import DATABASE_SECONDS
 from daemon.operator.page import PAGE_HEADERS, asked_language, rendered, same_view
 from daemon.operator.sign_in import SESSION_SECONDS, Guesses, Seal, SignedOut, Tickets
 from daemon.operator.words import WORDS, Language, Words
@@ -30,9 +27,6 @@ log = structlog.get_logger()
 SESSION = "posthouse_session"
 FORM = "posthouse_form"
 FORM_BYTES = 4_096
-
-SaveSignOuts = Callable[[Mapping[str, int]], Awaitable[None]]
-"""Writes `SignedOut.rows()` down. Raises StoreUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +49,10 @@ class Gate:
         is_https: Callable[[web.Request], bool],
         address: Callable[[web.Request], str],
         signed_out: SignedOut,
-        save_sign_outs: SaveSignOuts,
+        on_sign_out: Callable[[], None],
     ) -> None:
         self._seal, self._clock, self._is_https, self._address = seal, clock, is_https, address
-        self._signed_out, self._save_sign_outs = signed_out, save_sign_outs
+        self._signed_out, self._on_sign_out = signed_out, on_sign_out
         self._guesses, self._tickets = Guesses(), Tickets()
 
     def one_time_ticket(self) -> str:
@@ -112,19 +106,10 @@ class Gate:
             return web.Response(status=403, text="this form has gone stale\n", headers=PAGE_HEADERS)
         if self.is_open(request):  # else it is no session, and a stranger could make us remember what they like
             self._signed_out.note(request.cookies[SESSION], self._clock())
-            await self._keep_sign_outs()
+            self._on_sign_out()
         response = redirect(request, "/status/sign-in")
         response.del_cookie(SESSION, path="/")
         return response
-
-    async def _keep_sign_outs(self) -> None:
-        try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                await self._save_sign_outs(self._signed_out.rows())
-        except (TimeoutError, StoreUnavailable):
-            log.warning(
-                "operator.sign_out_not_kept", advice="it holds until the next restart; the database did not answer"
-            )
 
     def refusal(self, request: web.Request, *, takes_bearer: bool = False) -> web.Response | None:
         """For programs: None where the session or the password that the header gives is right, else the answer to give."""

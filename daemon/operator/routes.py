@@ -17,7 +17,7 @@ from bot.store import ExchangeStore, StoreUnavailable
 from daemon.operator.actions import Actions, Levers
 from daemon.operator.assets import Assets
 from daemon.operator.context import Mail, StatusPage, as_json, status_page
-from daemon.operator.gate import Gate, SaveSignOuts
+from daemon.operator.gate import Gate
 from daemon.operator.health import DATABASE_SECONDS, Probes
 from daemon.operator.live import Live, Main, Pace, View
 from daemon.operator.mailroom import Mailroom
@@ -44,7 +44,7 @@ class Operator:
         has_eligible_key: Callable[[], bool],
         store: ExchangeStore,
         signed_out: SignedOut,
-        save_sign_outs: SaveSignOuts,
+        on_sign_out: Callable[[], None],
         assets: Assets,
         templates: jinja2.Environment,
         clock: Callable[[], float],
@@ -70,7 +70,7 @@ class Operator:
                 is_https=is_https,
                 address=address,
                 signed_out=signed_out,
-                save_sign_outs=save_sign_outs,
+                on_sign_out=on_sign_out,
             )
             self._actions = Actions(self._gate, levers)
             self._live = Live(self._gate, look, self._mailroom, self._main, pace=pace)

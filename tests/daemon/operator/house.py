@@ -12,7 +12,7 @@ from aiohttp.client import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from bot.memory_store import MemoryStore
-from bot.store import ExchangeStore, StoreUnavailable
+from bot.store import ExchangeStore
 from bot.wechat.hold import Counts
 from bot.wechat.view import AccountView, Attempt
 from daemon.operator.actions import Levers
@@ -39,7 +39,7 @@ class House:
     operated: list[tuple[str, str]] = field(default_factory=list)  # what the buttons did: an action and a key
     looks: int = 0
     saved_sign_outs: dict[str, int] = field(default_factory=dict)
-    cannot_save: bool = False
+    signed_out: SignedOut = field(default_factory=SignedOut)
     rest: Seen = field(default_factory=Seen)  # what is seen beside keys and accounts
 
     def look(self) -> Seen:
@@ -59,10 +59,8 @@ class House:
     async def close(self, _: web.Application) -> None:
         await self.operator.close()
 
-    async def save_sign_outs(self, rows: Mapping[str, int]) -> None:
-        if self.cannot_save:
-            raise StoreUnavailable("disk full")
-        self.saved_sign_outs = dict(rows)
+    def keep_sign_outs(self) -> None:
+        self.saved_sign_outs = dict(self.signed_out.rows())
 
 
 @dataclass
@@ -109,8 +107,7 @@ def build(
 ) -> House:
     app, assets = web.Application(), read_assets()
     house = House(app, assets, keys or [], list(accounts), store or MemoryStore())
-    ended = SignedOut()
-    ended.restore(signed_out or {})
+    house.signed_out.restore(signed_out or {})
     house.operator = Operator(
         password=password,
         show_words=show_words,
@@ -120,8 +117,8 @@ def build(
         exposition=exposition,
         has_eligible_key=lambda: has_eligible_key,
         store=house.store,
-        signed_out=ended,
-        save_sign_outs=house.save_sign_outs,
+        signed_out=house.signed_out,
+        on_sign_out=house.keep_sign_outs,
         assets=assets,
         templates=setup_templates(app, assets),
         clock=lambda: house.time[0],
