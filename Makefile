@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 # What needs Python packages alone: one process a core, and a file's tests in one of them, one after the other.
-EVERYWHERE = --numprocesses=auto --dist=loadfile --ignore=tests/browser --ignore=tests/deploy --ignore=tests/system -m 'not peers'
+EVERYWHERE = --numprocesses=auto --dist=loadfile --ignore=tests/browser --ignore=tests/deploy --ignore=tests/system -m 'not peers and not tools'
 # What every install does: only the locked versions, only with the recorded hashes.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
@@ -21,7 +21,7 @@ test: $(VENV)/test.stamp
 
 check: $(VENV)/check.stamp peers lint types
 	@$(PY) -m pytest $(EVERYWHERE)
-	@$(PY) -m pytest -m 'browser or peers or deploy'
+	@$(PY) -m pytest --ignore=tests/system -m 'browser or peers or deploy or tools'
 
 # The same under coverage takes twice as long.
 coverage: $(VENV)/check.stamp

@@ -1,3 +1,3 @@
 """The roof: configuration, databases, logs, signals, pages, and the wiring of `proxy` and `bot`."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"

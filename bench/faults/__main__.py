@@ -1,0 +1,94 @@
+"""
+`python -m bench.faults [--seed N] [--share S] [FIGURE …]`: breaks the daemon, prints each figure when it has it, and writes
+docs/reliability.md when it has them all.
+
+Rule 1: everything is on loopback, bounded in count and time, and ended by its own process id.
+Rule 2: the page is written by a whole run alone (every figure, share 1), so that its figures belong together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import uvloop
+
+from bench import machine, report
+from bench.faults import crowds, durability, fuzz, kills, soak, troubles
+from bench.faults.house import BYTECODE
+from bench.faults.plan import Plan
+from bench.report import Figure
+
+FIGURES: Mapping[str, Callable[[Plan], Awaitable[Figure]]] = {
+    "durability": durability.measure,
+    "slow": crowds.measure_slow,
+    "stalled": crowds.measure_stalled,
+    "fuzz": fuzz.measure,
+    "soak": soak.measure,
+    "troubles": troubles.measure,
+    "kills": kills.measure,
+}
+FIGURE_SECONDS = 5400.0  # a thousand kills on a busy machine; the others take minutes
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+SEED = 20261127
+MOST_BYTES = 8 << 30  # of address space, for each process here: a fault of ours must not take the machine with it
+
+HEAD = """# Reliability
+
+What the daemon does when it is broken. `make faults` breaks it and writes this page.
+
+"""
+ABOUT = """Measured on {machine}, {load} after it; everything on loopback. All chance comes from the seed {seed}."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; without any, all")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--share", type=float, default=1.0, help="of the whole, 0.01 for a quick look")
+    options = parser.parse_args()
+    wanted = options.figures or list(FIGURES)
+    if unknown := set(wanted) - set(FIGURES):
+        parser.error(f"no such figure: {', '.join(sorted(unknown))}")
+    if not sys.platform.startswith("linux"):
+        parser.error("processes are watched and broken by means of Linux (/proc, strace)")
+    logging.getLogger("aiohttp.server").setLevel(
+        logging.CRITICAL
+    )  # our upstream is left in the middle, as it should be
+    machine.raise_open_files()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    about = machine.description()
+    with tempfile.TemporaryDirectory(prefix="posthouse-faults-") as folder:
+        # An installed package is compiled; a source tree must not be, so its bytecode stands elsewhere.
+        os.environ[BYTECODE] = str(Path(folder) / "bytecode")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        plan = Plan(Path(folder), options.seed, options.share)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            figures = [runner.run(_measured(name, plan)) for name in wanted]
+    if wanted == list(FIGURES) and options.share == 1.0:
+        load = f"{os.getloadavg()[0]:.1f}"
+        PAGE.write_text(report.page(figures, about=ABOUT.format(machine=about, load=load, seed=plan.seed), head=HEAD))
+        print(f"wrote {PAGE}", file=sys.stderr)
+    return 0
+
+
+async def _measured(name: str, plan: Plan) -> Figure:
+    print(f"breaking: {name} …", file=sys.stderr)
+    async with asyncio.timeout(FIGURE_SECONDS):
+        figure = await FIGURES[name](plan)
+    print(figure)
+    for claim in figure.claims:
+        print(f"{'met' if claim.is_met else 'NOT MET'}: {claim.what}: {claim.measured} ({claim.target})")
+    print(flush=True)
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())
