@@ -222,7 +222,9 @@ async def test_two_hundred_answers_through_an_api_that_fails_arrive_once_or_wait
             assert set(waiting) | set(arrived) >= set(people)
             assert max(arrived.values()) == 1
             lost = [fault for fault in faults if isinstance(fault, Cut | Garbage | Slow)]
-            assert len(set(waiting) - set(arrived)) <= len(lost)  # of the others that wait, nobody knew that they arrived
+            assert len(set(waiting) - set(arrived)) <= len(
+                lost
+            )  # of the others that wait, nobody knew that they arrived
         assert Counter(sent.openid for sent in server.sent) == arrived
 
 
