@@ -1,21 +1,24 @@
 """
-`python -m bench.faults [--seed N] [--share S] [FIGURE …]`: breaks the daemon, prints each figure when it has it, and writes
+`python -m bench.faults [--seed N] [--share S] [--keep FOLDER] [FIGURE …]`: breaks the daemon, prints each figure when it has it, and writes
 docs/reliability.md when it has them all.
 
 Rule 1: everything is on loopback, bounded in count and time, and ended by its own process id.
-Rule 2: the page is written by a whole run alone (every figure, share 1), so that its figures belong together.
+Rule 2: the page is written by a whole run alone (every figure, share 1), so that its figures belong together. One that was
+        interrupted goes on where it was, if it kept its figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import resource
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import uvloop
@@ -24,16 +27,16 @@ from bench import machine, report
 from bench.faults import crowds, durability, fuzz, kills, soak, troubles
 from bench.faults.house import BYTECODE
 from bench.faults.plan import Plan
-from bench.report import Figure
+from bench.report import Claim, Figure
 
 FIGURES: Mapping[str, Callable[[Plan], Awaitable[Figure]]] = {
+    "kills": kills.measure,
     "durability": durability.measure,
     "slow": crowds.measure_slow,
     "stalled": crowds.measure_stalled,
     "fuzz": fuzz.measure,
     "soak": soak.measure,
     "troubles": troubles.measure,
-    "kills": kills.measure,
 }
 FIGURE_SECONDS = 5400.0  # a thousand kills on a busy machine; the others take minutes
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -53,6 +56,7 @@ def main() -> int:
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; without any, all")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--share", type=float, default=1.0, help="of the whole, 0.01 for a quick look")
+    parser.add_argument("--keep", type=Path, help="where figures are kept as they come, and not measured again")
     options = parser.parse_args()
     wanted = options.figures or list(FIGURES)
     if unknown := set(wanted) - set(FIGURES):
@@ -71,7 +75,7 @@ def main() -> int:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         plan = Plan(Path(folder), options.seed, options.share)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            figures = [runner.run(_measured(name, plan)) for name in wanted]
+            figures = [_kept(name, options.keep) or runner.run(_measured(name, plan, options.keep)) for name in wanted]
     if wanted == list(FIGURES) and options.share == 1.0:
         load = f"{os.getloadavg()[0]:.1f}"
         PAGE.write_text(report.page(figures, about=ABOUT.format(machine=about, load=load, seed=plan.seed), head=HEAD))
@@ -79,7 +83,15 @@ def main() -> int:
     return 0
 
 
-async def _measured(name: str, plan: Plan) -> Figure:
+def _kept(name: str, keep: Path | None) -> Figure | None:
+    if keep is None or not (file := keep / f"{name}.json").exists():
+        return None
+    kept = json.loads(file.read_text())
+    claims, rows = tuple(Claim(**claim) for claim in kept["claims"]), tuple(map(tuple, kept["rows"]))
+    return Figure(kept["title"], kept["how"], tuple(kept["head"]), rows, claims)
+
+
+async def _measured(name: str, plan: Plan, keep: Path | None) -> Figure:
     print(f"breaking: {name} …", file=sys.stderr)
     async with asyncio.timeout(FIGURE_SECONDS):
         figure = await FIGURES[name](plan)
@@ -87,6 +99,9 @@ async def _measured(name: str, plan: Plan) -> Figure:
     for claim in figure.claims:
         print(f"{'met' if claim.is_met else 'NOT MET'}: {claim.what}: {claim.measured} ({claim.target})")
     print(flush=True)
+    if keep is not None:
+        keep.mkdir(exist_ok=True)
+        (keep / f"{name}.json").write_text(json.dumps(asdict(figure)))
     return figure
 
 
