@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from proxy.affinity_ledger import OwnedObject, Unsaved
-from proxy.headers import Pairs
+from proxy.headers import Fields, Pairs
 from proxy.made import MadeWatch
 from proxy.objects import is_listing, is_telling, names_in, plain_path
 from proxy.peek import Peek
@@ -82,10 +82,10 @@ class Affinity:
         """What to feed the answer to, which the key of fingerprint `key` gave; None where it tells of nothing new."""
         if not claim.is_telling or not 200 <= status < 300:
             return None
-        facts = {name.lower(): value.lower() for name, value in headers}
-        kind = facts.get("content-type", "")
+        fields = Fields.of(headers)
+        kind = fields.get("content-type").lower()
         is_stream = kind.startswith("text/event-stream")
-        if facts.get("content-encoding", "identity") != "identity" or not (is_stream or "json" in kind):
+        if fields.get("content-encoding", "identity").lower() != "identity" or not (is_stream or "json" in kind):
             return None
 
         def tell(made: str) -> None:

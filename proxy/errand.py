@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from proxy.attempts import Attempt, Attempts
 from proxy.command import END, FORWARD, READ_ERROR, Begin, Call, Command, Cut, Hold, Send, Wait
 from proxy.guard import FAILURES
-from proxy.headers import Pairs, passable_down, redacted
+from proxy.headers import Fields, Pairs, passable_down, redacted
 from proxy.key import Key
 from proxy.lease import Change, Keys, Lease, NoKeyAvailable, Want
 from proxy.refusal import Refusal, no_key_available, rate_limited, upstream_outcome_unknown, upstream_unreachable
 from proxy.sse import KIND_OF_PATH, Kind, StreamWatch, first_data, truncation
-from proxy.verdict import Answer, Rule, Verdict, judge, judge_event
+from proxy.verdict import Answer, Rule, Verdict, judge, judge_event, success
 
 HELD_BYTES = 65_536
 HELD_SECONDS = 2.0  # after a first comment line; vendors send ": keep-alive" for minutes
@@ -31,6 +31,7 @@ SOON = 1.0  # seconds; where the attempts are used up, but not the keys
 _COMMENT = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n]):")
 # What the caller hears of these is the pool's to say: the upstream's words are about one key.
 ABOUT_A_KEY = frozenset({Rule.RATE, Rule.QUOTA, Rule.AUTH, Rule.DEAD, Rule.ADDRESS})
+NO_FIELDS = Fields(())
 
 
 class Errand:
@@ -53,8 +54,7 @@ class Errand:
         self._tries = Attempts(call.method, is_client_retry=call.is_client_retry)
         self._needs_tokens = 0
         self._failing = ""  # the upstream whose fault the last attempt's end was
-        self._status, self._headers = 0, {}  # type: int, dict[str, str]
-        self._raw_headers: Pairs = []
+        self._status, self._headers = 0, NO_FIELDS
         self._held: bytearray | None = None
         self._hold_until: float | None = None
         self._watch: StreamWatch | None = None
@@ -97,14 +97,12 @@ class Errand:
         self.wait_until = self._clock()
         return self.begin()
 
-    def head(self, status: int, headers: Sequence[tuple[str, str]]) -> Command:
+    def head(self, status: int, headers: Pairs) -> Command:
         """The head of the answer is here."""
-        self._status, self._raw_headers = status, list(headers)
-        self._headers = {name.lower(): value for name, value in reversed(self._raw_headers)}
+        self._status, self._headers = status, Fields.of(headers)
         if not (200 <= status < 300 or status == (101 if self.call.is_upgrade else 304)):
             return READ_ERROR
-        is_plain = self._headers.get("content-encoding", "identity").lower() == "identity"
-        if self._headers.get("content-type", "").lower().startswith("text/event-stream") and is_plain:
+        if self._headers.get("content-type").lower().startswith("text/event-stream") and self._is_plain():
             self._watch = StreamWatch(self.kind)
             if self.call.can_replay and not self._is_own_key:
                 self._held = bytearray()
@@ -113,7 +111,7 @@ class Errand:
 
     def error_body(self, body: bytes, *, is_whole: bool = True) -> Command:
         """The body of an answer that is no success. `is_whole`: there was no more of it than this."""
-        verdict = judge(Answer(self._status, self._headers, body))
+        verdict = judge(Answer(self._status, self._headers.by_name(), body))
         draft = self.call.draft
         if draft and self._lease and verdict.rule is Rule.CLIENT and draft.revise(self._status, body):
             self._note(self._lease, verdict.rule)
@@ -130,7 +128,7 @@ class Errand:
         self._held += chunk
         held = bytes(self._held)
         if (event := first_data(held)) is not None:
-            verdict = judge_event(self._status, self._headers, event)
+            verdict = judge_event(self._status, self._headers.by_name(), event)
             if verdict is None:
                 return self._deliver(held)
             hidden = redacted(held, self._secrets)
@@ -187,18 +185,18 @@ class Errand:
 
     def _deliver(self, held: bytes = b"") -> Command:
         self._held = None
-        self._settle(judge(Answer(self._status, self._headers)))
+        self._settle(success(self._headers))
         self._has_begun = True
         if self._watch is not None and held:
             self._watch.feed(held)
         begin = Begin(self._status, self._down(), held)
-        self._headers, self._raw_headers = {}, []  # a stream may be open for long, and nobody asks for them any more
+        self._headers = NO_FIELDS  # a stream may be open for long, and nobody asks for them any more
         return begin
 
     def _end_held(self, held: bytes) -> Command:
         """The body ended before its first event did: that event may lack nothing but its blank line."""
         event = first_data(held + b"\n\n")
-        verdict = judge_event(self._status, self._headers, event) if event is not None else None
+        verdict = judge_event(self._status, self._headers.by_name(), event) if event is not None else None
         if verdict is not None:
             hidden = redacted(held, self._secrets)
             return self._refused(verdict, Begin(self._status, self._down(), hidden, is_whole=True))
@@ -207,7 +205,7 @@ class Errand:
         if not watch.is_complete_at_end():
             return self._refused(Verdict(Rule.UNKNOWN, "a stream without an event"), self._unknown())
         begin = Begin(self._status, self._down(), held, is_whole=True)
-        self._settle(judge(Answer(self._status, self._headers)))
+        self._settle(success(self._headers))
         self._let_go()
         return begin
 
@@ -267,10 +265,9 @@ class Errand:
         if body is None:
             message = f"The upstream answered {self._status}; its body was too large or broken, and is not passed on."
             return Refusal(self._status, "upstream_error", message, "server_error")
-        dropped = ("content-length", "content-encoding")
-        headers = [(name, value) for name, value in self._down() if name.lower() not in dropped]
+        headers = self._down().without("content-length", "content-encoding")
         if verdict.rule is Rule.TOO_LARGE:
-            headers = [*(pair for pair in headers if pair[0].lower() != "x-should-retry"), ("x-should-retry", "false")]
+            headers = Fields([*headers.without("x-should-retry").lines, b"x-should-retry: false"])
         # To whoever brought the key, the upstream's words are about nobody else.
         return Begin(self._status, headers, body if self._is_own_key else redacted(body, self._secrets), is_whole=True)
 
@@ -279,8 +276,11 @@ class Errand:
         is_at_boundary = self._watch is not None and self._watch.at_boundary
         return Cut(truncation(self.kind)) if is_at_boundary else Cut()
 
-    def _down(self) -> Pairs:
-        return passable_down(self._raw_headers, is_stream=self._watch is not None)
+    def _is_plain(self) -> bool:
+        return self._headers.get("content-encoding", "identity").lower() == "identity"
+
+    def _down(self) -> Fields:
+        return passable_down(self._headers, is_stream=self._watch is not None)
 
     def _note(self, lease: Lease, rule: Rule) -> None:
         seconds = self._clock() - lease.sent_at

@@ -1,83 +1,42 @@
 """
-Which headers pass, in both directions, and what is blacked out of error bodies. Pure.
+Headers as they pass, in both directions, and what is blacked out of error bodies. Pure.
 
-Rule 1: up: hop-by-hop headers and those that Connection names, cookies, forwarding and CDN headers, those that put another
-        path or method in place of the request's, credentials, organization and project are taken off; the key brings its
-        own. The answer is asked for unencoded.
-Rule 2: down: hop-by-hop headers, cookies, organization and project, `alt-svc`, `server`, CDN headers and one key's
-        `x-ratelimit-*` are taken off; they say things about a key that are nobody's business, or mislead.
-Rule 3: error bodies lose organization and project ids, key fragments, and every secret of the pool.
+Rule 1: which names pass is `header_names`' to say; those that Connection names do not, either way. Up, the answer is asked for
+        unencoded.
+Rule 2: what passes, passes as it came, to the byte.
+Rule 3: a name is looked at once: what it means is remembered, of MOST_NAMES at most, since strangers invent names.
+Rule 4: error bodies lose organization and project ids, key fragments, and every secret of the pool.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
 
+from proxy.header_names import REQUEST_ID, passes_down, passes_up
 from proxy.key import Key
 
-Pairs = list[tuple[str, str]]
+__all__ = ["REQUEST_ID", "Fields", "Pairs", "authorization", "passable_down", "passable_up", "redacted"]
 
-REQUEST_ID = "x-posthouse-request"  # the id of an answer's record in the log
+Pairs = Sequence[tuple[str, str]]
 
-_HOP_BY_HOP = frozenset(
+MOST_NAMES = 1_024  # the whole field has a few hundred
+LONGEST_NAME = 64  # of those that are remembered
+# What somebody here reads of a success. Of other answers all is read.
+_SAID = frozenset(
     {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
+        *("connection", "content-encoding", "content-length", "content-type", "openai-organization"),
+        *("transfer-encoding", "x-ratelimit-limit-tokens"),
     }
 )
-_ONLY_UP = frozenset(
-    {
-        "host",
-        "content-length",
-        "expect",
-        "accept-encoding",
-        "authorization",
-        "api-key",
-        "x-api-key",
-        "x-goog-api-key",
-        "cookie",
-        "forwarded",
-        "x-real-ip",
-        "x-client-ip",
-        "true-client-ip",
-        "via",
-        "origin",
-        "referer",
-        "cdn-loop",
-        "x-rewrite-url",
-        "x-http-method",
-        "x-http-method-override",
-        "x-method-override",
-        "openai-organization",
-        "openai-project",
-    }
-)
-_ONLY_UP_PREFIXES = ("x-forwarded-", "cf-", "proxy-", "sec-", "x-posthouse-", "x-original-", "x-wx-")
-_ONLY_DOWN = frozenset(
-    {
-        "set-cookie",
-        "set-cookie2",
-        "openai-organization",
-        "openai-project",
-        "alt-svc",
-        "server",
-        "via",
-        "date",
-        "strict-transport-security",
-        "report-to",
-        "nel",
-        REQUEST_ID,
-    }
-)
-_ONLY_DOWN_PREFIXES = ("x-ratelimit-", "cf-", "anthropic-ratelimit-", "access-control-")
+# A name's use: whether it passes down, and itself in small letters where somebody reads it.
+_Use = tuple[bool, str]
+_PLAIN: _Use = (True, "")
+_uses: dict[bytes, _Use] = {}
+_UNREMARKABLE = frozenset({b"keep-alive", b"close"})  # of Connection: they name no header that passes otherwise
+
+_SOUND = re.compile(rb"(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+: ?[^\x00-\x08\x0a-\x1f\x7f]*)*")
 
 # An ordinary word that looks like an id ("org-anic") is hidden too: rather that than an id shown. In JSON the n of a "\n" may
 # stand right before one.
@@ -86,25 +45,135 @@ _FRAGMENTS = re.compile(
 )
 
 
-def passable_up(headers: Iterable[tuple[str, str]]) -> Pairs:
+class Fields(Sequence[tuple[str, str]]):
+    """Pairs of name and value, in their order, kept as the `lines` they came in (without their ends)."""
+
+    __slots__ = ("_block", "_pairs", "_passing", "_said", "lines")
+
+    def __init__(self, lines: Sequence[bytes], said: dict[str, list[bytes]] | None = None) -> None:
+        """`said`: what the head that they are of says of _SAID, where that is known."""
+        self.lines, self._said = lines, said
+        self._passing: list[bytes] | None = None
+        self._pairs: list[tuple[str, str]] | None = None
+        self._block: bytes | None = None
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> Fields:
+        """What a caller sent stays as it came, also where it is no text. Raises ValueError where a name would end early."""
+        if isinstance(pairs, Fields):
+            return pairs
+        if any(":" in name for name, _ in pairs):
+            raise ValueError("a name that is none")
+        return cls([f"{name}: {value}".encode("utf-8", "surrogateescape") for name, value in pairs])
+
+    def said(self, name: str) -> list[bytes]:
+        """Every value of a name of _SAID."""
+        if self._said is None:
+            self._sort()
+        return self._said.get(name, []) if self._said is not None else []
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value of a name, which is in small letters."""
+        if name in _SAID:
+            values = self.said(name)
+            return values[0].strip(b" \t").decode("latin-1") if values else default
+        return next((value for found, value in self if found.lower() == name), default)
+
+    def by_name(self) -> dict[str, str]:
+        """The first value of each name, in small letters."""
+        return {name.lower(): value for name, value in reversed(self)}
+
+    def without(self, *names: str) -> Fields:
+        """`names` are in small letters."""
+        return Fields([line for line in self.lines if _name_of(line) not in names])
+
+    def only(self, lines: list[bytes]) -> Fields:
+        """Those of `passing()`."""
+        return Fields(lines, self._said if lines is self._passing else None)
+
+    def passing(self) -> list[bytes]:
+        """The lines that go on to the caller."""
+        if self._passing is None:
+            self._sort()
+        named = [value for value in self.said("connection") if value.strip().lower() not in _UNREMARKABLE]
+        passing = self._passing or []
+        if not named:
+            return passing
+        dropped = {token.strip().lower().decode("latin-1") for value in named for token in value.split(b",")}
+        return [line for line in passing if _name_of(line) not in dropped]
+
+    def block(self) -> bytes:
+        """Each line behind a line end. Raises ValueError where one would not be read as it was meant."""
+        if self._block is None:
+            block = b"".join([b"\r\n" + line for line in self.lines])
+            if block.count(b"\n") != len(self.lines) or not _SOUND.fullmatch(block):
+                raise ValueError("a header that is none")
+            self._block = block
+        return self._block
+
+    def _sort(self) -> None:
+        """One look at every line, on the way of every answer."""
+        passing, said, known = list[bytes](), dict[str, list[bytes]](), _uses
+        for line in self.lines:
+            name, _, value = line.partition(b":")
+            use = known.get(name) or _use_of(name)
+            if use is _PLAIN:
+                passing.append(line)
+                continue
+            passes, plain = use
+            if passes:
+                passing.append(line)
+            if plain:
+                said.setdefault(plain, []).append(value)
+        self._passing, self._said = passing, said
+
+    def _all(self) -> list[tuple[str, str]]:
+        if self._pairs is None:
+            self._pairs = [_pair(line) for line in self.lines]
+        return self._pairs
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[str, str]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, str] | list[tuple[str, str]]:
+        return self._all()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Fields {len(self.lines)}>"  # values may be secrets
+
+
+def passable_up(headers: Iterable[tuple[str, str]]) -> Fields:
     """What of a caller's headers goes upstream. Credentials are `authorization()`'s."""
     pairs = list(headers)
-    dropped = _HOP_BY_HOP | _ONLY_UP | _named_by_connection(pairs)
-    kept = [(name, value) for name, value in pairs if _passes(name.lower(), dropped, _ONLY_UP_PREFIXES)]
-    return [*kept, ("Accept-Encoding", "identity")]
+    named = {
+        token.strip().lower() for name, value in pairs if name.lower() == "connection" for token in value.split(",")
+    }
+    kept = [pair for pair in pairs if passes_up(plain := pair[0].lower()) and plain.replace("_", "-") not in named]
+    return Fields.of([*kept, ("Accept-Encoding", "identity")])
 
 
-def passable_down(headers: Iterable[tuple[str, str]], *, is_stream: bool = False) -> Pairs:
+def passable_down(headers: Pairs, *, is_stream: bool = False) -> Fields:
     """What of an upstream's headers goes to the caller."""
-    pairs = list(headers)
-    dropped = _HOP_BY_HOP | _ONLY_DOWN | _named_by_connection(pairs)
-    kept = [(name, value) for name, value in pairs if _passes(name.lower(), dropped, _ONLY_DOWN_PREFIXES)]
+    fields = Fields.of(headers)
+    lines = fields.passing()
     if is_stream:  # a proxy in front must not collect a stream; nginx listens to the first, CDNs to the second
         # Without a length: a stream that was cut ends with an event of ours.
         replaced = ("x-accel-buffering", "cache-control", "content-length")
-        kept = [(name, value) for name, value in kept if name.lower() not in replaced]
-        kept += [("X-Accel-Buffering", "no"), ("Cache-Control", "no-cache")]
-    return kept
+        kept = [line for line in lines if _name_of(line) not in replaced]
+        return Fields([*kept, b"X-Accel-Buffering: no", b"Cache-Control: no-cache"])
+    return fields.only(lines)
 
 
 def authorization(key: Key) -> Pairs:
@@ -125,11 +194,26 @@ def redacted(body: bytes, secrets: Sequence[str]) -> bytes:
     return _FRAGMENTS.sub(lambda found: (found[1] or b"sk") + b"-[hidden]", body)
 
 
-def _passes(name: str, dropped: frozenset[str], prefixes: tuple[str, ...]) -> bool:
-    name = name.replace("_", "-")  # CGI and what descends from it make no difference
-    return name not in dropped and not name.startswith(prefixes)
+def _use_of(name: bytes) -> _Use:
+    plain = name.lower().decode("latin-1")
+    is_said, passes = plain in _SAID, passes_down(plain)
+    use = _PLAIN if passes and not is_said else (passes, plain if is_said else "")
+    if len(name) <= LONGEST_NAME:
+        if len(_uses) >= MOST_NAMES:
+            _uses.clear()
+        _uses[name] = use
+    return use
 
 
-def _named_by_connection(pairs: Pairs) -> frozenset[str]:
-    values = [value for name, value in pairs if name.lower() == "connection"]
-    return frozenset(token.strip().lower() for value in values for token in value.split(","))
+def _name_of(line: bytes) -> str:
+    return line[: line.find(b":")].lower().decode("latin-1").replace("_", "-")
+
+
+def _pair(line: bytes) -> tuple[str, str]:
+    name, _, value = line.partition(b":")
+    value = value.strip(b" \t")
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    return name.decode("latin-1"), text

@@ -49,6 +49,9 @@ class Key:
     def __repr__(self) -> str:
         return f"<Key {self.name}>"
 
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
     def serves(self, use: str, model: str) -> bool:
         """Whether it may be used so. A request without a model (files, batches) is for the first upstream."""
         if use not in self.uses:

@@ -10,7 +10,6 @@ Rule 3: once the caller has left, or the answer is over, nothing is written any 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -18,12 +17,13 @@ from typing import Protocol
 
 from proxy.asking import Asking
 from proxy.command import Begin, Cut, End, Part
-from proxy.headers import REQUEST_ID
+from proxy.headers import REQUEST_ID, Fields, Pairs
 from proxy.refusal import Refusal
 from proxy.ride import Ride
 from proxy.visit import House, Visit
 
 BODILESS = frozenset({204, 304})
+_REQUEST_ID = REQUEST_ID.encode()
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -145,35 +145,35 @@ class Passage:
             visit.close()
 
 
-def head_of(
-    status: int, headers: Iterable[tuple[str, str]], request_id: str, *, length: int | None, closes: bool
-) -> tuple[bytes, bool]:
+def head_of(status: int, headers: Pairs, request_id: str, *, length: int | None, closes: bool) -> tuple[bytes, bool]:
     """
     The bytes of an answer's head, and whether its body goes out in chunks.
 
     `length` of the body, where it is known here: it then takes the place of what `headers` say.
     """
-    is_bodiless = status in BODILESS
-    dropped = "content-length" if is_bodiless or length is not None else ""
-    kept = [(name, value) for name, value in headers if name.lower() != dropped]
-    names = {name.lower() for name, _ in kept}
-    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}", *(f"{name}: {value}" for name, value in kept)]
-    is_chunked = False
-    if not is_bodiless:
-        is_chunked = length is None and "content-length" not in names
-        if is_chunked:
-            lines.append("Transfer-Encoding: chunked")
-        elif length is not None:
-            lines.append(f"Content-Length: {length}")
-        if "content-type" not in names:
-            lines.append("Content-Type: application/octet-stream")
-    lines.append(f"{REQUEST_ID}: {request_id}")
-    lines.append(f"Date: {_date(int(time.time()))}")
+    fields, is_chunked = Fields.of(headers), False
+    lines = [_status_line(status), *fields.lines]
+    if status in BODILESS or length is not None:
+        lines[1:] = fields.without("content-length").lines
+    if status not in BODILESS:
+        if length is not None:
+            lines.append(b"Content-Length: %d" % length)
+        elif not fields.said("content-length"):
+            is_chunked = True
+            lines.append(b"Transfer-Encoding: chunked")
+        if not fields.said("content-type"):
+            lines.append(b"Content-Type: application/octet-stream")
+    lines += (b"%b: %b" % (_REQUEST_ID, request_id.encode()), _date(int(time.time())))
     if closes:
-        lines.append("Connection: close")
-    return "\r\n".join([*lines, "\r\n"]).encode(), is_chunked
+        lines.append(b"Connection: close")
+    return b"\r\n".join([*lines, b"\r\n"]), is_chunked
+
+
+@lru_cache(maxsize=1_024)
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}".encode()
 
 
 @lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+def _date(second: int) -> bytes:
+    return f"Date: {formatdate(second, usegmt=True)}".encode()

@@ -17,7 +17,7 @@ from proxy.callers import Caller, Callers
 from proxy.command import Call
 from proxy.draft import Unsupported
 from proxy.errand import Errand
-from proxy.headers import Pairs
+from proxy.headers import Fields, Pairs
 from proxy.intake import Body, Stream
 from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
@@ -107,11 +107,12 @@ class Reception:
         What goes up. Raises a Refusal for what the caller may not ask, or nobody may. `upgrade`: what `opening` makes of one.
         """
         settings, is_upgrade = self.settings, upgrade is not None
-        kind, headers = asking.by_name.get("content-type", ""), asking.up
+        kind = asking.by_name.get("content-type", "")
+        headers: Pairs = asking.up
         seen = peek(body, kind) if isinstance(body, bytes) else Peek()
         if upgrade is not None:
             seen, handshake = upgrade
-            headers = headers + handshake
+            headers = [*headers, *handshake]
         if isinstance(body, Stream) and body.length is not None:
             headers = [*headers, ("Content-Length", str(body.length))]
         question, bond, names = Question(target, seen, body if isinstance(body, bytes) else None), Bond(), None
@@ -172,4 +173,4 @@ class Reception:
 
 
 def _with_json(headers: Pairs) -> Pairs:
-    return [*(pair for pair in headers if pair[0].lower() != "content-type"), ("Content-Type", "application/json")]
+    return Fields([*Fields.of(headers).without("content-type").lines, b"Content-Type: application/json"])

@@ -25,7 +25,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.command import Begin, Call
-from proxy.headers import authorization
+from proxy.headers import Fields, authorization
 from proxy.key import Key, Upstream
 from proxy.wire.connection import NotSent
 from proxy.wire.exchange import Lost
@@ -56,7 +56,7 @@ class Upgrading:
         raw = self.response.raw_headers
         if any(_CONTROL.search(name) or _CONTROL.search(value) for name, value in raw):
             raise Lost("its head has control bytes")
-        return Head(self.response.status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw])
+        return Head(self.response.status, Fields([b"%b: %b" % pair for pair in raw]))
 
     async def read(self, seconds: float) -> bytes:
         try:

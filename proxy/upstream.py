@@ -12,6 +12,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -24,10 +25,11 @@ from proxy.key import Key, Upstream
 from proxy.lease import Change
 from proxy.line import Line
 from proxy.refusal import Refusal
+from proxy.target import Target
 from proxy.upgrade import Opened, SessionTowards, Upgrading, upgrading
 from proxy.wire.connection import Connection, NotSent
 from proxy.wire.exchange import Lost
-from proxy.wire.request import Request, request
+from proxy.wire.request import Request, opening, request
 from proxy.wire.response import Head
 
 log = structlog.get_logger()
@@ -127,7 +129,16 @@ async def _asked(errand: Errand, road: Road, send: Send, body: Body) -> Answer:
 
 def request_of(call: Call, key: Key, length: int | None) -> Request:
     """What goes upstream with this key. `length` is the body's, None where nobody knows it."""
-    return request(call.method, call.target.url(key.upstream), [*call.headers, *authorization(key)], length)
+    # A key that a caller brought is not remembered.
+    opened = _known_opening if key.fingerprint else _opening
+    return request(call.method, opened(call.method, call.target, key), call.headers, length)
+
+
+def _opening(method: str, target: Target, key: Key) -> bytes:
+    return opening(method, target.url(key.upstream), authorization(key))
+
+
+_known_opening = lru_cache(maxsize=256)(_opening)
 
 
 async def _until_decided(errand: Errand, answer: Answer, upstream: Upstream) -> Command:

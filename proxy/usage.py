@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from proxy.command import Begin, Call
+from proxy.headers import Fields
 
 KEPT_BYTES = 16_384  # a stream's last events; an answer's `usage` stands behind its text
 USAGE_BYTES = 4_096  # the longest `usage` that is read; the longest in the field are below one thousand
@@ -88,8 +89,7 @@ class UsageWatch:
 
     def begin(self, begin: Begin) -> None:
         self._is_metered = self._path in METERED and 200 <= begin.status < 300
-        types = [value for name, value in begin.headers if name.lower() == "content-type"]
-        self._is_stream = bool(types) and types[0].lower().startswith("text/event-stream")
+        self._is_stream = Fields.of(begin.headers).get("content-type").lower().startswith("text/event-stream")
         if begin.data:
             self.feed(begin.data)
 

@@ -16,7 +16,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 
 from proxy.hints import wait_seconds
 from proxy.reading import json_of
@@ -121,15 +122,25 @@ _IN_ORGANIZATION = re.compile(r"in organization (org-[A-Za-z0-9]{1,64})")
 _LIMIT_REQUESTED = re.compile(r"Limit:? (\d{1,12}), (?:Used \d{1,12}, )?Requested:? (\d{1,12})")
 
 
+class Said(Protocol):
+    def get(self, name: str, default: str, /) -> str: ...
+
+
 def judge(answer: Answer) -> Verdict:
     """The verdict on a whole answer. A 2xx is `ok`; whether its stream keeps the promise is for `judge_event`."""
     if 200 <= answer.status < 300 or answer.status in (101, 304):
-        return Verdict(
-            Rule.OK,
-            organization=answer.headers.get("openai-organization", ""),
-            tokens_limit=_int(answer.headers.get("x-ratelimit-limit-tokens")),
-        )
+        return success(answer.headers)
     return _judge_error(answer, _error_of(json_of(answer.body)))
+
+
+def success(headers: Said) -> Verdict:
+    """The verdict on what is known to be one."""
+    return _success(headers.get("openai-organization", ""), headers.get("x-ratelimit-limit-tokens", ""))
+
+
+@lru_cache(maxsize=64)
+def _success(organization: str, tokens: str) -> Verdict:
+    return Verdict(Rule.OK, organization=organization, tokens_limit=_int(tokens))
 
 
 def judge_event(status: int, headers: Mapping[str, str], data: bytes) -> Verdict | None:

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from proxy.headers import Pairs
+from proxy.headers import Fields, Pairs
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})  # where no body is not worth a word
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TARGET = re.compile(r"[!-~]+")
 
 
@@ -53,32 +52,33 @@ def origin_of(base_url: str) -> Origin:
     return Origin(parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls)
 
 
-def request(method: str, url: str, headers: Pairs, length: int | None) -> Request:
+def request(method: str, opening: bytes, headers: Pairs, length: int | None) -> Request:
     """
-    For an absolute `url`. `headers` have no Host and no Transfer-Encoding; where they have a Content-Length, that is the length
+    Behind its `opening`. `headers` have no Host and no Transfer-Encoding; where they have a Content-Length, that is the length
     of a body that is not at hand.
     """
+    fields = Fields.of(headers)
+    announced = fields.said("content-length")
+    if announced:
+        if len(announced) > 1:
+            raise ValueError("a header that is none")
+        fields, length = fields.without("content-length"), int(announced[0])
+    if length is None:
+        framing = b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+    elif length or method not in BODILESS:
+        framing = b"\r\nContent-Length: %d\r\n\r\n" % length
+    else:
+        framing = b"\r\n\r\n"
+    return Request(method, b"".join((opening, fields.block(), framing)), length)
+
+
+def opening(method: str, url: str, credentials: Pairs) -> bytes:
+    """The request line for an absolute `url`, Host, and `credentials`: what is the same for all requests of a key to a path."""
     scheme, _, rest = url.partition("://")
     authority, slash, target = rest.partition("/")
-    announced = [value for name, value in headers if name.lower() == "content-length"]
-    if announced:
-        headers = [pair for pair in headers if pair[0].lower() != "content-length"]
-        length = int(announced[0])
-    framing = [("Transfer-Encoding", "chunked")]
-    if length is not None:
-        framing = [("Content-Length", str(length))] if length or method not in BODILESS else []
-    pairs = [("Host", origin_of(f"{scheme}://{authority}").authority), *headers, *framing]
-    block = "\r\n".join([f"{method} {slash}{target} HTTP/1.1", *(f"{name}: {value}" for name, value in pairs)])
-    if len(announced) > 1 or not block.count("\r") == block.count("\n") == len(pairs) or _CONTROL.search(block):
-        raise ValueError("a header that is none")
-    if not all(map(_is_name, [method, *(name for name, _ in pairs)])):
-        raise ValueError("a name that is none")
     if not slash or not _TARGET.fullmatch(target or "/"):
         raise ValueError("a path that is none")
-    # What a caller sent is passed on as it came, also where it is no text.
-    return Request(method, f"{block}\r\n\r\n".encode("utf-8", "surrogateescape"), length)
-
-
-@lru_cache(maxsize=256)
-def _is_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None
+    if not _NAME.fullmatch(method):
+        raise ValueError("a name that is none")
+    host = ("Host", origin_of(f"{scheme}://{authority}").authority)
+    return f"{method} /{target} HTTP/1.1".encode("ascii") + Fields.of([host, *credentials]).block()

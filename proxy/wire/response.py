@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from proxy.headers import Pairs
+from proxy.headers import Fields
 
 HEAD_BYTES = 65_536
 LINE_BYTES = 16_384  # of a head; twice what we take from callers, since a CDN may write what it likes
@@ -26,9 +26,10 @@ _FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*"
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?((?:\r\n" + _FIELD + rb")*)")
 _TRAILER = re.compile(_FIELD)
 _LONE_LF = re.compile(rb"(?<!\r)\n")
-_LENGTH = re.compile(r"[0-9]{1,18}")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _BEGINNING = b"HTTP/1."
+_BLANK = b" \t"
 
 
 class Malformed(Exception):
@@ -41,10 +42,10 @@ class Malformed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Headers as they came, in their order, as latin-1."""
+    """Headers as they came, in their order."""
 
     status: int
-    headers: Pairs = field(repr=False)
+    headers: Fields = field(repr=False)
 
 
 class _At(Enum):
@@ -105,21 +106,24 @@ class Reader:
     # --- the head
 
     def _feed_head(self, data: bytes) -> bytes:
-        self._kept += data
-        while (end := self._kept.find(b"\r\n\r\n", max(0, self._seen - 3))) >= 0:
-            head, rest = bytes(self._kept[:end]), bytes(self._kept[end + 4 :])
+        kept: bytes | bytearray = data
+        if self._kept:
+            self._kept += data
+            kept = self._kept
+        while (end := kept.find(b"\r\n\r\n", max(0, self._seen - 3))) >= 0:
+            head, rest = bytes(kept[:end]), bytes(kept[end + 4 :])
             self._room -= end + 4
             if self._room < 0:
                 raise Malformed("its head is too long")
             if self._is_final(head):
                 self._kept.clear()
                 return self.feed(rest) if rest else b""
-            self._kept, self._seen = bytearray(rest), 0
-        if len(self._kept) > self._room:
+            kept, self._seen = rest, 0
+        if len(kept) > self._room:
             raise Malformed("its head is too long")
-        if not self._kept.startswith(_BEGINNING[: len(self._kept)]) or _LONE_LF.search(self._kept, self._seen):
+        if not kept.startswith(_BEGINNING[: len(kept)]) or _LONE_LF.search(kept, self._seen):
             raise Malformed("it does not begin as an answer of HTTP/1.1")
-        self._seen = len(self._kept)
+        self._kept, self._seen = bytearray(kept), len(kept)
         return b""
 
     def _is_final(self, head: bytes) -> bool:
@@ -127,33 +131,29 @@ class Reader:
         found = _HEAD.fullmatch(head)
         if found is None:
             raise Malformed("its head is none")
-        status = int(found[2])
-        headers = [_header(line) for line in found[3].decode("latin-1").split("\r\n")[1:]]
+        status, lines = int(found[2]), found[3].split(b"\r\n")[1:]
+        if lines and max(map(len, lines)) > LINE_BYTES:
+            raise Malformed("a line of its head is too long")
         if status == 101:
             raise Malformed("it changes the protocol, which nobody asked for")
         if status < 200:
             return False
+        headers = Fields(lines)
         self._frame(status, headers, is_1_1=found[1] == b"1")
         self.head = Head(status, headers)
         return True
 
-    def _frame(self, status: int, headers: Pairs, *, is_1_1: bool) -> None:
+    def _frame(self, status: int, headers: Fields, *, is_1_1: bool) -> None:
         """How the body ends, as RFC 9112, 6.3 has it, without what it would have us mend."""
-        lengths, codings, connection = [], [], []  # type: list[str], list[str], list[str]
-        for name, value in headers:
-            match name.lower():
-                case "content-length":
-                    lengths.append(value)
-                case "transfer-encoding":
-                    codings.append(value.lower())
-                case "connection":
-                    connection += (token.strip().lower() for token in value.split(","))
-        if codings and (lengths or codings != ["chunked"] or not is_1_1):
+        lengths = [value.strip(_BLANK) for value in headers.said("content-length")]
+        codings = [value.strip(_BLANK).lower() for value in headers.said("transfer-encoding")]
+        if codings and (lengths or codings != [b"chunked"] or not is_1_1):
             raise Malformed("its body is framed in two ways, or in one we did not ask for")
         if lengths and (len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0])):
             raise Malformed("its length is no number, or there are two")
         length = int(lengths[0]) if lengths else None
-        self.is_reusable = is_1_1 and "close" not in connection
+        ends = any(b"close" in _tokens(value) for value in headers.said("connection"))
+        self.is_reusable = is_1_1 and not ends
         if status == 204 and (codings or length):
             raise Malformed("it has a body and says that it has none")
         if self._is_bodiless or status in (204, 304) or length == 0:
@@ -235,8 +235,5 @@ class Reader:
                     raise Malformed("a trailer is none")
 
 
-def _header(line: str) -> tuple[str, str]:
-    if len(line) > LINE_BYTES:
-        raise Malformed("a line of its head is too long")
-    name, _, value = line.partition(":")
-    return name, value.strip(" \t")
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip(_BLANK) for token in value.lower().split(b",")]

@@ -18,7 +18,7 @@ from proxy.key import Upstream
 from proxy.wire.dial import Dialer, Resuming, verified
 from proxy.wire.exchange import Exchange
 from proxy.wire.pool import WirePool
-from proxy.wire.request import request
+from proxy.wire.request import Request, opening, request
 from tests.pem import Authority
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -128,11 +128,15 @@ async def wires() -> AsyncIterator[WirePool]:
         yield wires
 
 
+def a_request(method: str, url: str, headers: list[tuple[str, str]], length: int | None) -> Request:
+    return request(method, opening(method, url, ()), headers, length)
+
+
 async def asked(
     wires: WirePool, upstream: Upstream, *, method: str = "POST", body: bytes = b"{}", **sending: float
 ) -> Exchange:
     connection = await wires.towards(upstream)
-    sent = request(method, f"{upstream.base_url}/x", [], len(body))
+    sent = a_request(method, f"{upstream.base_url}/x", [], len(body))
     return connection.send(sent, body, **{"idle_seconds": 5.0, **sending})
 
 

@@ -11,8 +11,7 @@ import pytest
 from proxy.wire.connection import AT_ONCE, NotSent
 from proxy.wire.exchange import MOST_WAITING, Exchange, Lost
 from proxy.wire.pool import WirePool
-from proxy.wire.request import request
-from tests.proxy.wire.conftest import CHUNKED, OK, Far, FarEnd, answered, ask, asked
+from tests.proxy.wire.conftest import CHUNKED, OK, Far, FarEnd, a_request, answered, ask, asked
 
 SOON, MEGABYTE = 0.05, 1 << 20
 BUFFERS = 24 * MEGABYTE  # what the kernel's buffers of a connection over loopback take by themselves, and then some
@@ -31,7 +30,7 @@ async def begun(wires: WirePool, far: Far, *said: bytes) -> tuple[Exchange, FarE
 async def test_what_is_written_is_what_was_asked_and_what_is_read_is_what_was_said(wires: WirePool, far: Far) -> None:
     connection = await wires.towards(far.upstream())
     url = f"http://127.0.0.1:{far.port}/v1/things?a=%2F"
-    made = request("POST", url, [("Authorization", "Bearer sk-1"), ("X-Odd", "é\udcff")], 4)
+    made = a_request("POST", url, [("Authorization", "Bearer sk-1"), ("X-Odd", "é\udcff")], 4)
     exchange = connection.send(made, b"body", idle_seconds=5)
     end = await far.end()
     assert await end.heard() == (
@@ -62,7 +61,7 @@ async def streamed(
     wires: WirePool, far: Far, pieces: AsyncGenerator[bytes], length: int | None, idle: float = 5.0
 ) -> Exchange:
     connection = await wires.towards(far.upstream())
-    return connection.send(request("POST", f"{far.upstream().base_url}/x", [], length), pieces, idle_seconds=idle)
+    return connection.send(a_request("POST", f"{far.upstream().base_url}/x", [], length), pieces, idle_seconds=idle)
 
 
 async def these(*pieces: bytes) -> AsyncGenerator[bytes]:
@@ -330,7 +329,7 @@ async def test_whoever_leaves_while_it_waits_has_its_connection_closed(wires: Wi
 
 async def test_a_connection_takes_one_request_at_a_time(wires: WirePool, far: Far) -> None:
     connection = await wires.towards(far.upstream())
-    sent = request("GET", f"{far.upstream().base_url}/x", [], 0)
+    sent = a_request("GET", f"{far.upstream().base_url}/x", [], 0)
     exchange = connection.send(sent, b"", idle_seconds=5)
     with pytest.raises(NotSent):
         connection.send(sent, b"", idle_seconds=5)
@@ -343,12 +342,12 @@ async def test_what_is_said_before_anything_was_asked_is_no_answer(wires: WirePo
     end.say(OK)
     assert await end.has_ended()
     with pytest.raises(NotSent):
-        connection.send(request("GET", f"{far.upstream().base_url}/x", [], 0), b"", idle_seconds=5)
+        connection.send(a_request("GET", f"{far.upstream().base_url}/x", [], 0), b"", idle_seconds=5)
 
 
 async def test_nothing_of_a_request_is_in_what_is_shown_of_a_connection(wires: WirePool, far: Far) -> None:
     connection = await wires.towards(far.upstream())
-    made = request("POST", f"{far.upstream().base_url}/x", [("Authorization", "Bearer sk-secret")], 0)
+    made = a_request("POST", f"{far.upstream().base_url}/x", [("Authorization", "Bearer sk-secret")], 0)
     exchange = connection.send(made, b"", idle_seconds=5)
     assert "secret" not in f"{connection!r} {exchange!r} {made!r}"
     exchange.close()

@@ -11,8 +11,7 @@ from proxy.key import Upstream
 from proxy.wire.connection import NotSent
 from proxy.wire.exchange import Lost
 from proxy.wire.pool import WirePool
-from proxy.wire.request import request
-from tests.proxy.wire.conftest import CHUNKED, OK, Far, FarEnd, answered, ask, asked
+from tests.proxy.wire.conftest import CHUNKED, OK, Far, FarEnd, a_request, answered, ask, asked
 
 
 async def test_the_next_request_goes_out_on_the_same_connection(wires: WirePool, far: Far) -> None:
@@ -175,5 +174,5 @@ async def test_a_connection_sends_nothing_once_it_has_ended_or_while_it_serves(w
     while connection.is_open:
         await asyncio.sleep(0)
     with pytest.raises(NotSent):
-        connection.send(request("GET", f"{far.upstream().base_url}/x", [], 0), b"", idle_seconds=5)
+        connection.send(a_request("GET", f"{far.upstream().base_url}/x", [], 0), b"", idle_seconds=5)
     assert await end.has_ended()

@@ -11,7 +11,8 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.wire.request import Origin, Request, origin_of, request
+from proxy.wire.request import Origin, Request, origin_of
+from tests.proxy.wire.conftest import a_request
 
 URL = "https://api.test/v1/x"
 
@@ -48,7 +49,7 @@ FRAMINGS: list[tuple[str, list[tuple[str, str]], int | None, bytes, int | None]]
 def test_a_body_has_one_framing_and_no_body_has_none(
     method: str, headers: list[tuple[str, str]], length: int | None, framing: bytes, told: int | None
 ) -> None:
-    made = request(method, URL, headers, length)
+    made = a_request(method, URL, headers, length)
     assert made.head == method.encode() + b" /v1/x HTTP/1.1\r\nHost: api.test\r\n" + framing + b"\r\n"
     assert made.length == told
 
@@ -79,7 +80,7 @@ def test_what_would_be_read_as_something_else_is_not_made(
     method: str, url: str, headers: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(ValueError):
-        request(method, url, headers, None if "ength" in repr(headers) else 0)
+        a_request(method, url, headers, None if "ength" in repr(headers) else 0)
 
 
 class _Ignored(BaseProtocol):
@@ -107,7 +108,7 @@ def test_whatever_it_is_made_of_it_is_read_back_the_same_or_not_made(
     headers: list[tuple[str, str]], path: str, length: int | None
 ) -> None:
     try:
-        made = request("POST", URL + path, headers, length)
+        made = a_request("POST", URL + path, headers, length)
     except ValueError:
         return
     message = as_aiohttp_reads(made)
