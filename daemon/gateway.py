@@ -19,6 +19,7 @@ from daemon.config import secrets as secrets_of
 from daemon.jobs import Flush, Job
 from daemon.jobs import running as jobs_running
 from daemon.memory import LOOK_SECONDS, Watermark, limit_bytes
+from daemon.request_log import record
 from daemon.schema import Settings
 from daemon.session import Sessions
 from daemon.sqlite.affinity import SqliteAffinityLedger
@@ -163,6 +164,7 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
             jitter=random.random,
             new_id=new_id,
             is_short_of_memory=lambda: memory.is_over,
+            record=record,
         )
         memory_watch = Job("memory", memory.look_now, LOOK_SECONDS)
         checks = Job("free checks", lambda: check_due(pool, sessions.towards), CHECK_SECONDS)

@@ -14,11 +14,12 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import TextIO
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from daemon.request_log import Batch, request_log
 from daemon.secret import Secret
 
 SHORTEST_SECRET = 3  # WeChat's shortest Token; stars for single letters would spell them out
@@ -34,7 +35,8 @@ CONTROL_BUT_NEWLINE = re.compile(CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x
 def configure(level: str, secrets: Iterable[Secret] = (), stream: TextIO | None = None) -> None:
     """Call it once at the start, and again when the secrets have changed."""
     stream = stream or sys.stderr
-    on_terminal = stream.isatty()
+    on_terminal, batch = stream.isatty(), Batch(stream)
+    is_seen = not on_terminal and logging.getLevelNamesMapping()[level.upper()] <= logging.INFO
     structlog.configure(
         processors=[
             structlog.processors.format_exc_info,  # without locals: they hold what nobody may read
@@ -45,9 +47,10 @@ def configure(level: str, secrets: Iterable[Secret] = (), stream: TextIO | None 
             structlog.dev.ConsoleRenderer(colors=True) if on_terminal else json_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(stream if on_terminal else cast(TextIO, batch)),
         cache_logger_on_first_use=False,  # a second call must reach the loggers that modules hold
     )
+    request_log.configure(batch if is_seen else None, _inner(masking(secrets)))
     logging.root.handlers[:] = [_Forward(level=logging.WARNING)]
     logging.root.setLevel(logging.WARNING)
 
@@ -57,8 +60,8 @@ def json_line(_: WrappedLogger, __: str, event: EventDict) -> str:
     return _ENCODER.encode(event)
 
 
-def mask(secrets: Iterable[Secret]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
-    """A processor that puts *** in place of every secret value. It stands before `plain`, which might cut one in two."""
+def masking(secrets: Iterable[Secret]) -> Callable[[str], str]:
+    """What puts *** in place of every secret value in a text."""
     # The longest first, since one may hold another.
     known = {value for secret in secrets if len(value := secret.reveal()) >= SHORTEST_SECRET}
     values = sorted(known, key=len, reverse=True)
@@ -67,6 +70,13 @@ def mask(secrets: Iterable[Secret]) -> Callable[[WrappedLogger, str, EventDict],
 
     def without(text: str) -> str:
         return text if len(text) < shortest else pattern.sub("***", text)
+
+    return without
+
+
+def mask(secrets: Iterable[Secret]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
+    """A processor that does so with every value. It stands before `plain`, which might cut one in two."""
+    without = masking(secrets)
 
     def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {name: value if _is_plain(value) else without(_text(value)) for name, value in event.items()}
@@ -77,6 +87,11 @@ def mask(secrets: Iterable[Secret]) -> Callable[[WrappedLogger, str, EventDict],
 def plain(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Every value as a number, a bool, None, or a bounded string without control characters."""
     return {name: value if _is_plain(value) else _bounded(name, _text(value)) for name, value in event.items()}
+
+
+def _inner(without: Callable[[str], str]) -> Callable[[str], str]:
+    """What makes of a text what stands between the quotes of a JSON line."""
+    return lambda text: _ENCODER.encode(_bounded("", without(text)))[1:-1]
 
 
 def _text(value: object) -> str:

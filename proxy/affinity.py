@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from proxy.affinity_ledger import OwnedObject, Unsaved
 from proxy.headers import Fields, Pairs
@@ -22,13 +22,14 @@ from proxy.objects import is_listing, is_telling, names_in, plain_path
 from proxy.peek import Peek
 from proxy.refusal import listing_not_allowed, objects_of_two_keys, unknown_object
 from proxy.target import Target
+from proxy.value import value_type
 
 MOST_IDS = 100_000  # about 50 MB; a response kept every minute fills it in two months
 MOST_SAVED_AT_ONCE = 1_000  # so that the questions of subscribers, which share the database, need not wait long
 USED_SECONDS = 86_400.0  # a use is written down once a day: what is read every second must not be written every second
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Claim:
     """
     What a request may reach. `key` is the fingerprint of the one key that can serve it, "" where any can.

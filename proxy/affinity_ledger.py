@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.value import value_type
 
-@dataclass(frozen=True, slots=True)
+
+@value_type
 class OwnedObject:
     """`key` is the fingerprint of the key that made it; `used_at` is epoch seconds, on the wall clock, exact to a day."""
 

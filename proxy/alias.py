@@ -23,6 +23,7 @@ from proxy.peek import Peek, boundary_of, parts_of_form, peek
 from proxy.refusal import answer_not_readable, invalid_request
 from proxy.retelling import Retelling
 from proxy.target import Target
+from proxy.value import value_type
 
 MODELS = "/v1/models"
 COMPLETIONS = "/v1/completions"
@@ -39,7 +40,7 @@ class Alias:
     as_chat: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Question:
     """
     What is asked, or goes upstream. `seen` is what it says about itself. `body`: None where there is none, or it is too large

@@ -9,8 +9,8 @@ Rule 3: what was sent and not answered (`unknown`) is sent again only if it asks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from proxy.value import value_type
 from proxy.verdict import Rule
 
 MOST = 4
@@ -33,7 +33,7 @@ MORE: Mapping[Rule, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Attempt:
     """One line of a request's record: which key, what came of it, and how long after it was sent that was known."""
 

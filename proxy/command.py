@@ -4,7 +4,7 @@ What an errand is about, and what it tells whoever drives it to do next. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from proxy.draft import Draft
@@ -12,11 +12,12 @@ from proxy.headers import Pairs
 from proxy.lease import Lease
 from proxy.refusal import Refusal
 from proxy.target import Target
+from proxy.value import value_type
 
 ERROR_BYTES = 65_536  # of an error's body are read
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Call:
     """
     What is asked, without its body. `headers` are already passable; `can_replay`: the whole body is at hand.
@@ -40,7 +41,7 @@ class Call:
     draft: Draft | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Wait:
     """No key is free, but one will be within the time the request has: stand in line, then `begin()` again, or `give_up()`.
 
@@ -50,7 +51,7 @@ class Wait:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Send:
     """Send the request with this lease's key, after a pause; then tell `head()`, or `lost()`."""
 
@@ -58,19 +59,19 @@ class Send:
     pause_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class ReadError:
     """Read the answer's body, at most ERROR_BYTES, decoded if it came encoded; then tell `error_body()`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Hold:
     """Nothing goes out yet: tell `data()`, `end()`, `lost()`, or `hold_is_over()` at `until` (the pool's clock)."""
 
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Begin:
     """Answer the caller with this head and these first bytes; `is_whole`: that is all of it."""
 
@@ -80,17 +81,17 @@ class Begin:
     is_whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Forward:
     """The chunk that was told goes out as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class End:
     """The answer is complete."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Cut:
     """Write `data`, then close the connection without ending the body."""
 

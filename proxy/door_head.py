@@ -13,10 +13,10 @@ Source: RFC 9112, 2 to 6 and 11.2.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from proxy.asking import Asking, asking
+from proxy.value import value_type
 
 LINE_BYTES = 4_096  # half of what aiohttp takes of one
 MOST_LINES = 64  # half of its headers
@@ -34,7 +34,7 @@ _NOT_TAKEN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Taken:
     """A head that is certain, and the length of the body behind it, which is not 0."""
 

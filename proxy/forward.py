@@ -25,6 +25,7 @@ from proxy.intake import Stream, body_of
 from proxy.keypool import KeyPool
 from proxy.realtime import Traffic, is_upgrade, opening, plain, relay
 from proxy.reception import Asked, GatewaySettings, Reception
+from proxy.record import Record, by_structlog
 from proxy.refusal import Refusal, invalid_request
 from proxy.tally import Tally
 from proxy.upstream import Road, drive
@@ -49,6 +50,7 @@ class Gateway:
         jitter: Callable[[], float],
         new_id: Callable[[], str],
         is_short_of_memory: Callable[[], bool] = lambda: False,
+        record: Record = by_structlog,
     ) -> None:
         """`secrets` are blacked out of error bodies; `new_id` makes request ids; `wall_clock` gives epoch seconds."""
         reception = Reception(
@@ -61,7 +63,7 @@ class Gateway:
             wall_clock=wall_clock,
             jitter=jitter,
         )
-        self.house = House(reception, road, allowances, witnesses, tally, new_id, is_short_of_memory)
+        self.house = House(reception, road, allowances, witnesses, tally, new_id, is_short_of_memory, record)
 
     def reconfigure(self, callers: Callers, settings: GatewaySettings, *, secrets: Sequence[str]) -> None:
         reception = self.house.reception

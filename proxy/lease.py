@@ -11,10 +11,11 @@ from typing import Protocol
 from proxy.cells import Name
 from proxy.health import State
 from proxy.key import Key
+from proxy.value import value_type
 from proxy.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Want:
     """What a request needs of a key. `model` is "" where the request has none."""
 

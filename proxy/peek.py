@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from email import message_from_bytes
 from typing import Any
 
 from proxy.objects import LONGEST_ID, is_id, strings_in
 from proxy.refusal import invalid_request
+from proxy.value import value_type
 
 OPENING_MESSAGES = 8  # instructions come before the first question, in few messages
 OPENING_CHARACTERS = 2_048  # of each; conversations that are alike for so long may as well share a prompt cache
@@ -30,7 +31,7 @@ JUDGED = ("model", "stream")
 _BOUNDARY = re.compile(r'multipart/form-data\s*;[^"]*?boundary="?([!#-+\--:<-~]{1,70})"?\s*(?:;.*)?', re.I)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Peek:
     """
     `names` are all strings that may be ids of objects. `opening` is what tells one conversation from another, "" where there

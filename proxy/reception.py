@@ -27,6 +27,7 @@ from proxy.peek import Peek, peek
 from proxy.refusal import invalid_api_key, invalid_request
 from proxy.retelling import Retelling
 from proxy.target import Target, refuse_credential_in_query, target_of
+from proxy.value import value_type
 from proxy.witness import Bond, Witnesses
 
 
@@ -43,7 +44,7 @@ class GatewaySettings:
     aliases: Aliases = field(default_factory=Aliases)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Asked:
     """
     A request as it goes up. `bond` and `names` say what of others it must not reach, `retelling` how its answer is told where

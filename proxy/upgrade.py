@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import field
 from typing import TypeAlias
 
 from aiohttp import (
@@ -27,6 +27,7 @@ from yarl import URL
 from proxy.command import Begin, Call
 from proxy.headers import Fields, authorization
 from proxy.key import Key, Upstream
+from proxy.value import value_type
 from proxy.wire.connection import NotSent
 from proxy.wire.exchange import Lost
 from proxy.wire.response import Head
@@ -38,11 +39,11 @@ _NOT_SENT = (ClientConnectorError, ConnectionTimeoutError)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_type
 class Opened(Begin):
     """What an upgrade came to. Whoever drives has the connection, whatever was answered, until it stops driving."""
 
-    response: ClientResponse
+    response: ClientResponse = field(kw_only=True)
 
 
 class Upgrading:

@@ -17,13 +17,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from urllib.parse import unquote
 
 from proxy.command import Begin, Call
 from proxy.headers import Fields
+from proxy.value import value_type
 
 KEPT_BYTES = 16_384  # a stream's last events; an answer's `usage` stands behind its text
 USAGE_BYTES = 4_096  # the longest `usage` that is read; the longest in the field are below one thousand
@@ -60,7 +60,7 @@ class Kind(StrEnum):
     ESTIMATED = "estimated"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Tokens:
     """What one answer used. `cached` tokens are some of the `prompt`'s."""
 

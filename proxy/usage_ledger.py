@@ -7,11 +7,12 @@ Rule: a ledger adds. What was used is handed over once, and the sums of all days
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.value import value_type
 
-@dataclass(frozen=True, slots=True)
+
+@value_type
 class Usage:
     """`day` is like "2026-11-22"; `key` and `model` are labels; `kind` is one of `usage.Kind`."""
 

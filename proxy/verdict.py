@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Protocol
 
 from proxy.hints import wait_seconds
 from proxy.reading import json_of
+from proxy.value import value_type
 
 
 class Rule(StrEnum):
@@ -47,7 +47,7 @@ BLAMELESS = frozenset(
 )  # nobody's fault but the request's, if anybody's
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Answer:
     """The head of an upstream's answer and, for errors, its decoded body (at most 64 KiB). Header names in lower case."""
 
@@ -59,7 +59,7 @@ class Answer:
         return f"<Answer {self.status}>"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Verdict:
     """
     `wait_seconds` is the upstream's own hint. `organization` is what the answer says the key belongs to, "" where it does

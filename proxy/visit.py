@@ -12,21 +12,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from proxy.allowance import Allowances
 from proxy.asking import METHODS, Asking
 from proxy.callers import Caller
 from proxy.command import Begin, Part
 from proxy.errand import Errand
 from proxy.reception import Asked, Reception
+from proxy.record import Finished, Record, by_structlog
 from proxy.refusal import short_of_memory
 from proxy.retelling import Retelling
 from proxy.tally import Stopwatch, Tally, route_of
 from proxy.upstream import Road
 from proxy.witness import Witness, Witnesses
-
-log = structlog.get_logger()
 
 CALLER_LEFT = 499  # nginx's number for it
 
@@ -42,6 +39,7 @@ class House:
     tally: Tally
     new_id: Callable[[], str]
     is_short_of_memory: Callable[[], bool]
+    record: Record = by_structlog
 
     def keeps(self, body_bytes: int) -> bool:
         """Whether a body of this length is taken, and kept until it has been answered."""
@@ -117,15 +115,16 @@ class Visit:
             self._house.allowances.leave(self.caller)
         errand, name = self.errand, self.caller.name if self.caller else ""
         self._house.tally.asked(name, self._path, self.status)
-        log.info(
-            "request.finished",
-            request=self.id,
-            caller=name,
-            method=self._method if self._method in METHODS else "other",
-            route=route_of(self._path),
-            status=self.status,
-            attempts=errand.attempts if errand else [],
-            was_cut=errand is not None and errand.was_cut,
-            seconds=round(time.monotonic() - self._started, 3),
-            **facts,
+        self._house.record(
+            Finished(
+                request=self.id,
+                caller=name,
+                method=self._method if self._method in METHODS else "other",
+                route=route_of(self._path),
+                status=self.status,
+                attempts=errand.attempts if errand else (),
+                was_cut=errand is not None and errand.was_cut,
+                seconds=time.monotonic() - self._started,
+                more=facts,
+            )
         )

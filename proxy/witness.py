@@ -20,9 +20,10 @@ from proxy.soft_affinity import SoftAffinity
 from proxy.target import Target
 from proxy.usage import UsageWatch
 from proxy.usage_book import UsageBook
+from proxy.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Bond:
     """Which key a request is bound to (`claim`) and which it would rather have (`soft_key`)."""
 

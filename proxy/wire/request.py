@@ -14,6 +14,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from proxy.headers import Fields, Pairs
+from proxy.value import value_type
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})  # where no body is not worth a word
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -35,7 +36,7 @@ class Origin:
         return host if self.port == (443 if self.is_tls else 80) else f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Request:
     """`length` is the body's, None for one that goes out in chunks because nobody knows it."""
 

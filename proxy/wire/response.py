@@ -12,10 +12,11 @@ Source: RFC 9112, 4 to 7 and 11.2; RFC 9110, 5.5 and 15.2.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 
 from proxy.headers import Fields
+from proxy.value import value_type
 
 HEAD_BYTES = 65_536
 LINE_BYTES = 16_384  # of a head; twice what we take from callers, since a CDN may write what it likes
@@ -40,7 +41,7 @@ class Malformed(Exception):
         self.why = why
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Head:
     """Headers as they came, in their order."""
 

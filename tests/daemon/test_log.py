@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -15,7 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.log import FIELD_CHARACTERS, TRACEBACK_CHARACTERS, configure, mask, plain
+from daemon.request_log import record
 from daemon.secret import Secret
+from proxy.attempts import Attempt
+from proxy.record import Finished, by_structlog
+from proxy.verdict import Rule
 
 
 @pytest.fixture
@@ -157,3 +162,62 @@ def test_a_library_that_warns_is_heard_and_one_that_chatters_is_not(stream: io.S
 
     [event] = events(stream)
     assert (event["event"], event["library"], event["message"]) == ("library.warned", "asyncio", "slow ***\\u000a")
+
+
+FINISHED = [
+    Finished(
+        "0123456789abcdef", "alice", "POST", "/v1/chat/completions", 200, [Attempt("k1", Rule.OK, 0.0014)], False, 0.21
+    ),
+    Finished("0123456789abcdef", "", "other", "other", 401, (), False, 0.0),
+    Finished("0123456789abcdef", 'a "b"\n我', "GET", "other", 499, [Attempt("k", Rule.RATE, 1.0)] * 3, True, 99.99949),
+    Finished(
+        "0123456789abcdef",
+        "has-s3cret-inside",
+        "GET",
+        "/v1/realtime",
+        101,
+        (),
+        True,
+        1.0,
+        {"frames_up": 2, "seconds_open": 3},
+    ),
+]
+
+
+@pytest.mark.parametrize("finished", FINISHED)
+def test_a_requests_line_reads_as_any_other(finished: Finished, stream: io.StringIO) -> None:
+    configure("info", [Secret("s3cret")], stream)
+
+    by_structlog(finished)
+    record(finished)
+
+    by_the_library, by_ourselves = events(stream)
+    assert list(by_ourselves) == list(by_the_library)
+    assert datetime.fromisoformat(by_ourselves.pop("timestamp")) >= datetime.fromisoformat(
+        by_the_library.pop("timestamp")
+    )
+    assert by_ourselves == by_the_library
+    assert "s3cret" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("level", ["warning", "error"])
+def test_a_requests_line_is_not_seen_above_its_level(level: str, stream: io.StringIO) -> None:
+    configure(level, stream=stream)
+
+    record(FINISHED[0])
+
+    assert stream.getvalue() == ""
+
+
+async def test_lines_of_one_turn_are_written_together_and_before_what_comes_after_them(stream: io.StringIO) -> None:
+    configure("info", stream=stream)
+
+    record(FINISHED[0])
+    record(FINISHED[1])
+    assert stream.getvalue() == ""
+    structlog.get_logger().info("key.cooled")
+
+    assert [event["event"] for event in events(stream)] == ["request.finished", "request.finished", "key.cooled"]
+    record(FINISHED[0])
+    await asyncio.sleep(0)
+    assert len(events(stream)) == 4
