@@ -56,17 +56,19 @@ class Affinity:
 
         `sees_all`: it may, or there is no other caller. `now`: epoch seconds.
         """
-        path, in_path = plain_path(target), names_in(target)
+        path, in_path = plain_path(target.path), names_in(target.path, target.query)
         if is_listing(method, path) and not sees_all:
             raise listing_not_allowed()
         known_in_path = self._known(in_path)
         known = known_in_path + self._known(seen.names - in_path)
-        if not sees_all:
-            self.must_own(in_path | seen.names, caller)
-        if len(keys := {made.key for made in known}) > 1:
-            raise objects_of_two_keys()
-        self._use(known, now)
-        key = next(iter(keys), "")
+        key = ""
+        if known:
+            if not sees_all:
+                self.must_own(in_path | seen.names, caller)
+            if len({made.key for made in known}) > 1:
+                raise objects_of_two_keys()
+            self._use(known, now)
+            key = known[0].key
         # What came of an object that was made elsewhere was made elsewhere.
         if not is_telling(method, path, seen.is_stored) or (method == "GET" and not known_in_path):
             return Claim(key)

@@ -42,6 +42,8 @@ class Allowances:
 
     def must_admit(self, caller: Caller) -> None:
         """Raises a Refusal where a request of `caller` would not be admitted now; uses nothing up."""
+        if not (caller.max_concurrency or caller.requests_per_minute or caller.tokens_per_day):
+            return
         if found := max(self._limits_reached(caller), default=None):
             raise caller_limit_exceeded(found[1], found[0])
 
@@ -69,7 +71,10 @@ class Allowances:
             self._account(caller).in_flight -= 1
 
     def _account(self, caller: Caller) -> _Account:
-        return self._accounts.setdefault(caller.name, _Account())
+        account = self._accounts.get(caller.name)
+        if account is None:
+            account = self._accounts[caller.name] = _Account()
+        return account
 
     def _limits_reached(self, caller: Caller) -> Iterator[tuple[float, str]]:
         """How long each lasts, in seconds, and its name."""

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from proxy.refusal import invalid_api_key, invalid_request, model_not_allowed, path_beyond_limits
 from proxy.target import Target
 
+NOBODY = bytes(32)
 # What is asked here is carried out later, or by somebody with a token of the upstream's own: no limit of ours would see it.
 BEYOND_LIMITS = frozenset(
     {
@@ -82,6 +83,11 @@ def token_of(headers: Sequence[tuple[str, str]]) -> str | None:
     return found.pop() or None if len(found) == 1 else None
 
 
+def digest_of(token: str | None) -> bytes | None:
+    """None where there is no token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest() if token else None
+
+
 class Callers:
     def __init__(self, callers: Sequence[Caller]) -> None:
         self._callers = tuple(callers)
@@ -93,13 +99,14 @@ class Callers:
     def are_several(self) -> bool:
         return len(self._callers) > 1
 
-    def caller_of(self, token: str | None, *, now: float) -> Caller | None:
-        """Whose token it is, None where it is nobody's. Raises a Refusal where it has expired."""
-        digest = hashlib.sha256((token or "").encode("utf-8", "surrogateescape")).digest()
+    def caller_of(self, digest: bytes | None, *, now: float) -> Caller | None:
+        """Whose token has this SHA-256 (`digest_of`), None where it is nobody's. Raises a Refusal where it has expired."""
         found = None
         for caller in self._callers:
-            if hmac.compare_digest(caller.digest, digest):
+            if hmac.compare_digest(caller.digest, digest or NOBODY):
                 found = caller
-        if found and token and found.expires_at is not None and now >= found.expires_at:
+        if digest is None:
+            return None
+        if found and found.expires_at is not None and now >= found.expires_at:
             raise invalid_api_key("This token has expired. Ask the operator for a new one.")
-        return found if token else None
+        return found

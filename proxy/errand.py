@@ -35,6 +35,12 @@ NO_FIELDS = Fields(())
 
 
 class Errand:
+    __slots__ = (
+        *("_changes", "_clock", "_failing", "_has_begun", "_headers", "_held", "_hold_until", "_is_own_key", "_jitter"),
+        *("_keys", "_lease", "_needs_tokens", "_secrets", "_status", "_tries", "_watch"),
+        *("attempts", "call", "served_by", "wait_until", "was_cut"),
+    )
+
     def __init__(
         self,
         call: Call,

@@ -72,8 +72,11 @@ _ONLY_DOWN_PREFIXES = ("x-ratelimit-", "cf-", "anthropic-ratelimit-", "access-co
 
 
 def passes_up(name: str) -> bool:
-    """Whether a caller's header of this name, in small letters, goes upstream."""
-    return _passes(name, _ONLY_UP, _ONLY_UP_PREFIXES)
+    """
+    Whether a caller's header of this name, in small letters, goes upstream. One with an underscore does not: what descends from
+    CGI takes it for the one with a hyphen, which we have looked at.
+    """
+    return "_" not in name and _passes(name, _ONLY_UP, _ONLY_UP_PREFIXES)
 
 
 def passes_down(name: str) -> bool:

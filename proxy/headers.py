@@ -160,7 +160,7 @@ def passable_up(headers: Iterable[tuple[str, str]]) -> Fields:
     named = {
         token.strip().lower() for name, value in pairs if name.lower() == "connection" for token in value.split(",")
     }
-    kept = [pair for pair in pairs if passes_up(plain := pair[0].lower()) and plain.replace("_", "-") not in named]
+    kept = [pair for pair in pairs if passes_up(plain := pair[0].lower()) and plain not in named]
     return Fields.of([*kept, ("Accept-Encoding", "identity")])
 
 

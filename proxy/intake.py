@@ -59,7 +59,7 @@ async def body_of(request: web.Request, *, replay_bytes: int, max_body_bytes: in
     """The body: None where there is none, bytes where it is whole. Raises a Refusal."""
     if not request.body_exists or not request.can_read_body:
         return None
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if any(coding.strip().lower() != "identity" for coding in request.headers.getall("Content-Encoding", ())):
         raise invalid_request("Send the body unencoded: an encoded one cannot be checked.")
     length = request.content_length
     if length is not None and length > max_body_bytes:

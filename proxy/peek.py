@@ -5,6 +5,7 @@ Rule 1: the model that is judged is the model that is sent: a body that names it
         read differently, is refused, not guessed about.
 Rule 2: a body that is neither JSON nor a form says nothing, and that is no error.
 Rule 3: the words of a body stay in no repr, and nobody keeps them longer than the request.
+Rule 4: everybody waits while a body is read: one of far more pieces than any question has is refused, not read.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ LONGEST_MODEL = 256  # characters; every name is kept for a while, and the longe
 MOST_PARTS = 1_000  # of a form; the largest have some hundred files
 PART_HEAD_BYTES = 8_192  # the longest are a file's name in UTF-8, percent-encoded
 PARAMETERS = 16  # of a part's head, which has three; the standard library takes quadratic time over them
-JUDGED = ("model", "stream")
+PART_LINES = 16  # of a part's head, which has two or three
+# Quotes, brackets, commas and colons. What has most of them is a list of tokens: embeddings take 300,000 in a request.
+MOST_MARKS = 500_000
+JUDGED = frozenset({"model", "stream"})
 
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.S)  # an open end keeps it linear
+# What an upstream that does not look at Content-Type may take for an object, in whatever encoding of Unicode.
+_MAY_BE_READ_AS_JSON = re.compile(rb"[\xef\xbb\xbf\xfe\xff\0 \t\n\v\f\r]*+\{")
 _BOUNDARY = re.compile(r'multipart/form-data\s*;[^"]*?boundary="?([!#-+\--:<-~]{1,70})"?\s*(?:;.*)?', re.I)
 
 
@@ -49,13 +56,18 @@ def peek(body: bytes, content_type: str = "") -> Peek:
     """What the body says. Raises a Refusal (400) where it is broken JSON or contradicts itself."""
     if (boundary := boundary_of(content_type)) is not None:
         return _of_form(body, boundary)
-    if not body.strip() or ("json" not in content_type.lower() and not _may_be_read_as_json(body)):
+    if content_type.lower().lstrip().startswith("application/x-www-form-urlencoded"):
+        raise invalid_request(
+            "Send JSON, and say so: `Content-Type: application/json`; or a form as multipart/form-data."
+        )
+    if not body.strip() or ("json" not in content_type.lower() and not _MAY_BE_READ_AS_JSON.match(body)):
         return Peek()
     payload = _parse(body)
     names = strings_in(body.decode("utf-8"))
     if not isinstance(payload, dict):
         return Peek(names=names)
-    if any(name not in JUDGED and name.casefold() in JUDGED for name in payload):  # to Go's parser they are the same
+    others = payload.keys() - JUDGED
+    if not JUDGED.isdisjoint(map(str.casefold, others)):  # to Go's parser they are the same
         raise invalid_request("The body's names model and stream are written in small letters.")
     model = payload.get("model", "")
     if not isinstance(model, str | None):
@@ -63,13 +75,6 @@ def peek(body: bytes, content_type: str = "") -> Peek:
     store = payload.get("store")
     is_stored = store if isinstance(store, bool) else None
     return Peek(_plain(model or ""), payload.get("stream") is True, is_stored, names, _opening(payload))
-
-
-def _may_be_read_as_json(body: bytes) -> bool:
-    """Whether an upstream that does not look at Content-Type may take it for an object, in whatever encoding of Unicode."""
-    encoding = json.detect_encoding(body)
-    text = body if encoding == "utf-8" else body.decode(encoding, "replace").lstrip("\ufeff").encode("utf-8", "replace")
-    return text.lstrip().startswith(b"{")
 
 
 def boundary_of(content_type: str) -> bytes | None:
@@ -122,6 +127,7 @@ def _parse(body: bytes) -> Any:
         seen_twice[:] = [name for name in JUDGED if names.count(name) > 1]
         return dict(pairs)
 
+    must_be_readable(body)
     # Names are looked at one by one only where there may be two of them, or one that is spelled with escapes.
     suspicious = body.count(b'"model"') > 1 or body.count(b'"stream"') > 1 or b"\\u" in body
     try:
@@ -131,6 +137,19 @@ def _parse(body: bytes) -> Any:
     if seen_twice and isinstance(payload, dict):
         raise invalid_request(f"The body names {seen_twice[0]} twice.")
     return payload
+
+
+def must_be_readable(text: bytes) -> None:
+    """Raises a Refusal (400). Marks within strings are words: whoever sends code in a message sends many."""
+    if len(text) <= MOST_MARKS or _count(text, b'"[{,:') <= MOST_MARKS:
+        return
+    rest, strings = _STRING.subn(b"", text, MOST_MARKS // 2)
+    if 2 * strings + _count(rest, b'"[{,:') > MOST_MARKS:
+        raise invalid_request("That has too many strings, numbers and brackets.")
+
+
+def _count(text: bytes, marks: bytes) -> int:
+    return len(text) - len(text.translate(None, marks))
 
 
 def _of_form(body: bytes, boundary: bytes) -> Peek:
@@ -152,12 +171,14 @@ def parts_of_form(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
     divisions = body.count(b"--" + boundary)
     if divisions > MOST_PARTS:
         raise invalid_request(f"The form has more than {MOST_PARTS} parts.")
-    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
-    if len(parts) != divisions or not parts or not parts.pop().startswith(b"--"):
+    before, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
+    # What stands before the first part may be all that an upstream reads, as JSON.
+    if before.strip(b"\r\n") or len(parts) != divisions or not parts or not parts.pop().startswith(b"--"):
         raise invalid_request("The form's parts are not clearly divided.")
     for part in parts:
         head, blank, value = part.partition(b"\r\n\r\n")
-        if len(head) > PART_HEAD_BYTES or head.count(b";") > PARAMETERS:
+        lines = max(head.count(b"\r"), head.count(b"\n"))
+        if len(head) > PART_HEAD_BYTES or lines > PART_LINES or head.count(b";") > PARAMETERS:
             raise invalid_request("The head of a form's part is too long.")
         message = message_from_bytes(head.lstrip(b" \t\r\n") + b"\r\n\r\n")
         named = [text for key, text in message.get_params([], "content-disposition") if key.lower() == "name"]

@@ -27,7 +27,7 @@ from proxy.command import Begin
 from proxy.errand import Errand
 from proxy.headers import REQUEST_ID, Pairs
 from proxy.objects import NameWatch
-from proxy.peek import Peek
+from proxy.peek import Peek, must_be_readable
 from proxy.realtime_words import (
     CALLER_GONE,
     PROTOCOLS,
@@ -157,6 +157,7 @@ async def _joined(
     def went_up(message: bytes) -> None:
         traffic.up += 1
         if names is not None:
+            must_be_readable(message)
             names.feed(message)
 
     def went_down(message: bytes) -> None:

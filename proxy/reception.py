@@ -78,7 +78,7 @@ class Reception:
     def caller_of(self, asking: Asking) -> Caller | None:
         """The issued caller; None for one that may pass with a key of its own. Raises a Refusal for everybody else."""
         refuse_credential_in_query(asking.raw)
-        caller = self.callers.caller_of(asking.token, now=self._wall_clock())
+        caller = self.callers.caller_of(asking.digest, now=self._wall_clock())
         if caller is None and not (asking.token and self.settings.passthrough and self.settings.first_upstream):
             raise invalid_api_key()
         return caller
@@ -108,8 +108,8 @@ class Reception:
         What goes up. Raises a Refusal for what the caller may not ask, or nobody may. `upgrade`: what `opening` makes of one.
         """
         settings, is_upgrade = self.settings, upgrade is not None
-        kind = asking.by_name.get("content-type", "")
         headers: Pairs = asking.up
+        kind = _content_type(asking.up)
         seen = peek(body, kind) if isinstance(body, bytes) else Peek()
         if upgrade is not None:
             seen, handshake = upgrade
@@ -139,7 +139,7 @@ class Reception:
             only=bond.claim.key,
             preferred=bond.preferred,
             is_upgrade=is_upgrade,
-            is_client_retry=asking.by_name.get("x-stainless-retry-count", "0").strip() not in ("", "0"),
+            is_client_retry=asking.is_retry,
             draft=question.draft,
         )
         keys = self._pool if caller else OwnKey(self._own_key(asking), now=time.monotonic())
@@ -155,9 +155,8 @@ class Reception:
 
     def _patience(self, asking: Asking) -> float:
         """How long the caller may be kept in line: no longer than it waits for an answer itself."""
-        told = asking.by_name.get("x-stainless-read-timeout", "")
-        own = float(told) if told.isdecimal() and len(told) < 8 else self.settings.queue_seconds
-        return min(own, self.settings.queue_seconds)
+        most, own = self.settings.queue_seconds, asking.patience_seconds
+        return most if own is None or own > most else own
 
     def _own_key(self, asking: Asking) -> Key:
         upstream, token = self.settings.first_upstream, asking.token
@@ -171,6 +170,14 @@ class Reception:
             organization=asking.by_name.get("openai-organization", ""),
             project=asking.by_name.get("openai-project", ""),
         )
+
+
+def _content_type(up: Fields) -> str:
+    """By which the body is judged: as it goes up, and there is one. Raises a Refusal."""
+    said = up.said("content-type")
+    if len(said) > 1:
+        raise invalid_request("Send one Content-Type.")
+    return said[0].strip().decode("latin-1") if said else ""
 
 
 def _with_json(headers: Pairs) -> Pairs:

@@ -128,8 +128,7 @@ class Ride:
         self._body = b""  # never sent again from here on
         self._at, self._has_told = _At.PASSED, True
         self._tell(begin)
-        if self._at is _At.PASSED and not self._is_paused:
-            self._expect_more()
+        if self._at is _At.PASSED:
             self._pass_on()
 
     def _finish(self, last: Command) -> None:
@@ -190,6 +189,9 @@ class Ride:
             self._at, self._until = _At.HELD, command.until
             self._expect_more()
             self._hear_held()
+        elif isinstance(command, Begin) and (chunk := exchange.take()):
+            self._errand.data(chunk)
+            self._obey(Begin(command.status, command.headers, chunk))  # the first bytes go out with the head
         else:
             self._obey(command)
 

@@ -19,10 +19,10 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
-from urllib.parse import unquote
 
 from proxy.command import Begin, Call
 from proxy.headers import Fields
+from proxy.objects import plain_path
 from proxy.value import value_type
 
 KEPT_BYTES = 16_384  # a stream's last events; an answer's `usage` stands behind its text
@@ -52,6 +52,7 @@ _TEXT = re.compile(
     re.DOTALL,
 )
 _DATA_URL = re.compile(rb';base64,[^"]*')
+_DECODER = json.JSONDecoder()
 _DATA_LINE = re.compile(rb"[\r\n]+data:")
 
 
@@ -81,7 +82,7 @@ class UsageWatch:
 
     def __init__(self, call: Call, sent: bytes) -> None:
         """`sent` is the question's body, b"" where it is too large to be text that a model takes."""
-        self._path = unquote(call.target.path).lower().rstrip("/") if call.method == "POST" else ""
+        self._path = plain_path(call.target.path) if call.method == "POST" else ""
         self._sent_bytes = len(_DATA_URL.sub(b"", sent)) if b";base64," in sent else len(sent)
         self._is_metered = self._is_stream = False
         self._kept: list[bytes] = []
@@ -120,10 +121,16 @@ class UsageWatch:
 
 
 def _reported(last: bytes) -> Tokens | None:
-    for found in reversed([*_USAGE.finditer(last)]):
-        text = _DATA_LINE.sub(b" ", last[found.end() : found.end() + USAGE_BYTES])
+    at = len(last)
+    while (at := last.rfind(b'"usage"', 0, at)) >= 0:
+        found = _USAGE.match(last, at)
+        if found is None:
+            continue
+        text = last[found.end() : found.end() + USAGE_BYTES]
+        if b"data:" in text:
+            text = _DATA_LINE.sub(b" ", text)
         try:
-            usage, _ = json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
+            usage, _ = _DECODER.raw_decode(text.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             continue
         if tokens := tokens_in(usage):

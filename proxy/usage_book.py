@@ -26,9 +26,13 @@ class Days:
     def __init__(self, zone: tzinfo, wall_clock: Callable[[], float]) -> None:
         """`wall_clock` gives epoch seconds."""
         self._zone, self._wall_clock = zone, wall_clock
+        self._at: tuple[int | None, str] = (None, "")  # a second, and its day
 
     def today(self) -> str:
-        return datetime.fromtimestamp(self._wall_clock(), self._zone).date().isoformat()
+        second = int(self._wall_clock())
+        if second != self._at[0]:
+            self._at = second, datetime.fromtimestamp(second, self._zone).date().isoformat()
+        return self._at[1]
 
     def seconds_left(self) -> float:
         """Until the next day begins."""

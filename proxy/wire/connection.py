@@ -11,9 +11,12 @@ Rule 3: it ends by being cut off: nobody waits for a good-bye, and nothing stays
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import cast
 
 from proxy.wire.exchange import Exchange
@@ -29,12 +32,19 @@ class NotSent(Exception):
 class Connection(asyncio.Protocol):
     """`is_new` until it has served once. `free` is told when it can serve again, `lost` when it has ended."""
 
-    __slots__ = ("_exchange", "_free", "_lost", "_room", "_transport", "idle_since", "is_new")
+    __slots__ = (
+        *("_alarm", "_alarm_at", "_exchange", "_free", "_loop", "_look", "_lost", "_room", "_transport"),
+        *("idle_since", "is_new"),
+    )
 
     def __init__(self, free: Callable[[Connection], None], lost: Callable[[Connection], None]) -> None:
         self._free, self._lost = free, lost
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
+        self._loop = asyncio.get_running_loop()
+        self._look: Callable[[], object] | None = None  # says whether there is something to read
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self._room: asyncio.Future[None] | None = None  # there while the transport takes no more
         self.is_new = True
         self.idle_since = 0.0
@@ -50,10 +60,14 @@ class Connection(asyncio.Protocol):
     def tls(self) -> ssl.SSLObject | None:
         return None if self._transport is None else self._transport.get_extra_info("ssl_object")
 
-    def fileno(self) -> int:
-        """Of its socket, -1 where there is none."""
-        socket = None if self._transport is None else self._transport.get_extra_info("socket")
-        return -1 if socket is None else int(socket.fileno())
+    def has_news(self) -> bool:
+        """Whether bytes or an end have come that the event loop has not got to yet."""
+        if self._look is None:
+            socket = None if self._transport is None else self._transport.get_extra_info("socket")
+            if socket is None:
+                return True
+            self._look = _looking_at(socket.fileno())
+        return bool(self._look())
 
     def send(self, request: Request, body: bytes | AsyncGenerator[bytes], *, idle_seconds: float) -> Exchange:
         """
@@ -64,7 +78,7 @@ class Connection(asyncio.Protocol):
         if not self.is_open or self._exchange is not None:
             raise NotSent
         transport = cast(asyncio.Transport, self._transport)
-        exchange = self._exchange = Exchange(self, request.method)
+        exchange = self._exchange = Exchange(self, request.method, self._loop)
         if isinstance(body, bytes) and len(body) <= AT_ONCE:
             transport.write(request.head + body)
         else:
@@ -102,6 +116,17 @@ class Connection(asyncio.Protocol):
             else:
                 self._transport.resume_reading()
 
+    def ring_at(self, due: float) -> None:
+        """
+        Tell the exchange that is on then, on the loop's clock.
+
+        One alarm serves all exchanges: it rings early, finds that nothing is due, and is set anew; so that most set none.
+        """
+        if self._alarm is None or self._alarm_at > due:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm_at, self._alarm = due, self._loop.call_at(due, self._ring)
+
     def done(self, *, is_reusable: bool) -> None:
         """Its exchange is over."""
         self._exchange = None
@@ -113,6 +138,11 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._exchange is not None:
+            self._exchange.rang()
 
     # --- what the transport tells
 
@@ -130,19 +160,35 @@ class Connection(asyncio.Protocol):
             self._exchange.ended(is_in_order=self.tls is None or _has_said_goodbye(self.tls))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        exchange, self._exchange, self._transport = self._exchange, None, None
+        exchange, self._exchange, self._transport, self._look = self._exchange, None, None, None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         if exchange is not None:
             exchange.ended(is_in_order=False)
         self.resume_writing()
         self._lost(self)
 
     def pause_writing(self) -> None:
-        self._room = asyncio.get_running_loop().create_future()
+        self._room = self._loop.create_future()
 
     def resume_writing(self) -> None:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         self._room = None
+
+
+if sys.platform == "win32":
+
+    def _looking_at(descriptor: int) -> Callable[[], object]:
+        return lambda: select.select([descriptor], [], [], 0)[0]
+
+else:
+
+    def _looking_at(descriptor: int) -> Callable[[], object]:
+        looking = select.poll()
+        looking.register(descriptor, select.POLLIN)
+        return partial(looking.poll, 0)
 
 
 async def _pieces(body: bytes) -> AsyncGenerator[bytes]:

@@ -3,7 +3,7 @@ One request on its connection, and its answer: what has come of it and is not ta
 
 Rule 1: what came is given before what went wrong after it.
 Rule 2: once it is over, or closed, it has let its connection go, and touches it no more.
-Rule 3: whoever waits says for how long; the limit on silence is one timer, which is moved and seldom made anew.
+Rule 3: whoever waits says for how long; the limit on silence is one timer of the connection's.
 """
 
 from __future__ import annotations
@@ -27,30 +27,18 @@ class Carrier(Protocol):
 
     def hold_up(self, *, is_held: bool) -> None: ...
     def done(self, *, is_reusable: bool) -> None: ...
+    def ring_at(self, due: float) -> None: ...
 
 
 class Exchange:
     __slots__ = (
-        "_alarm",
-        "_alarm_at",
-        "_carrier",
-        "_content",
-        "_due",
-        "_failure",
-        "_head",
-        "_is_held",
-        "_loop",
-        "_on_news",
-        "_on_silence",
-        "_reader",
-        "_size",
-        "_upload",
-        "_waiter",
+        *("_carrier", "_content", "_due", "_failure", "_head", "_is_held", "_loop", "_on_news", "_on_silence"),
+        *("_reader", "_size", "_upload", "_waiter"),
     )
 
-    def __init__(self, carrier: Carrier, method: str) -> None:
+    def __init__(self, carrier: Carrier, method: str, loop: asyncio.AbstractEventLoop) -> None:
         self._carrier: Carrier | None = carrier  # None when it has been let go
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._reader = Reader(method)
         self._head: Head | None = None
         self._content: list[bytes] = []
@@ -59,8 +47,6 @@ class Exchange:
         self._failure: Lost | None = None
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = 0.0
         self._due: float | None = None  # when whoever waits has waited for long enough
         self._on_news: Callable[[], None] | None = None  # there where somebody attends
         self._on_silence: Callable[[], None] | None = None
@@ -96,9 +82,10 @@ class Exchange:
 
     def expect(self, seconds: float | None) -> None:
         """More, within so many seconds from now; None: whenever it likes."""
-        self._due = None if seconds is None else self._loop.time() + seconds
-        if self._due is not None:
-            self._set_alarm(self._due)
+        self._due = None
+        if seconds is not None and self._carrier is not None:
+            self._due = due = self._loop.time() + seconds
+            self._carrier.ring_at(due)
 
     def take_head(self) -> Head | None:
         """The answer's head, once; None where it is not there yet."""
@@ -136,9 +123,6 @@ class Exchange:
         self._on_news = self._on_silence = None
         self._let_go(is_reusable=False)
         self._content.clear()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
 
     # --- the connection
 
@@ -169,6 +153,19 @@ class Exchange:
         else:
             self._fail("the connection ended before the answer did")
 
+    def rang(self) -> None:
+        """The alarm of the connection, for this exchange or for one before it."""
+        is_awaited = self._on_silence is not None or (self._waiter is not None and not self._waiter.done())
+        if not is_awaited or self._due is None or self._carrier is None:
+            return
+        if self._loop.time() < self._due - RESOLUTION:
+            self._carrier.ring_at(self._due)
+        elif self._on_silence is not None:
+            self._due = None
+            self._on_silence()
+        elif self._waiter is not None:
+            self._waiter.set_exception(TimeoutError())
+
     # --- what becomes of it
 
     def _uploaded(self, upload: asyncio.Task[None]) -> None:
@@ -194,10 +191,7 @@ class Exchange:
     async def _wait(self, seconds: float | None) -> None:
         """Until something happens. Raises TimeoutError."""
         self._waiter = self._loop.create_future()
-        self._due = None
-        if seconds is not None:
-            self._due = self._loop.time() + seconds
-            self._set_alarm(self._due)
+        self.expect(seconds)
         try:
             await self._waiter
         finally:
@@ -208,25 +202,3 @@ class Exchange:
             self._on_news()
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    def _set_alarm(self, due: float) -> None:
-        """An earlier alarm finds that nothing is due yet, and sets itself anew: so most waits set none."""
-        if self._alarm is not None:
-            if self._alarm_at <= due:
-                return
-            self._alarm.cancel()
-        self._alarm_at = due
-        self._alarm = self._loop.call_at(due, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = None
-        is_awaited = self._on_silence is not None or (self._waiter is not None and not self._waiter.done())
-        if not is_awaited or self._due is None:
-            return
-        if self._loop.time() < self._due - RESOLUTION:
-            self._set_alarm(self._due)
-        elif self._on_silence is not None:
-            self._due = None
-            self._on_silence()
-        elif self._waiter is not None:
-            self._waiter.set_exception(TimeoutError())

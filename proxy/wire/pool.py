@@ -10,9 +10,8 @@ Rule 4: at the end every connection is closed, also those in use.
 from __future__ import annotations
 
 import asyncio
-import select
-import sys
 from collections import deque
+from dataclasses import dataclass, field
 from typing import Self
 
 from proxy.key import Upstream
@@ -24,6 +23,14 @@ IDLE_SECONDS = 50.0  # what lies between us and an upstream commonly forgets aft
 MOST_IDLE = 256  # towards one place; a burst may have more, whose connections are then closed
 
 
+@dataclass(slots=True)
+class _Shelf:
+    """The connections to one place that wait, the oldest first."""
+
+    place: Place
+    idle: deque[Connection] = field(default_factory=deque)
+
+
 class WirePool:
     """`async with WirePool() as wires:` closes every connection at the end."""
 
@@ -32,7 +39,8 @@ class WirePool:
     ) -> None:
         self._dialer = dialer or Dialer()
         self._idle_seconds, self._most_idle = idle_seconds, most_idle
-        self._idle: dict[Place, deque[Connection]] = {}  # the oldest first
+        self._shelves: dict[Place, _Shelf] = {}
+        self._known: dict[tuple[str, str], _Shelf] = {}  # by base URL and source address; several may lead to one place
         self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Future[None] | None = None  # there from the end on
@@ -53,10 +61,10 @@ class WirePool:
         """One to send with, at once: after an `await` it may be gone again. Raises NotSent."""
         if (kept := self.at_hand(upstream)) is not None:
             return kept
-        place = _place_of(upstream)
+        shelf = self._shelf_of(upstream)
         try:
             async with asyncio.timeout(upstream.connect_seconds):
-                connection = await self._dialer.dial(place, lambda: self._new(place))
+                connection = await self._dialer.dial(shelf.place, lambda: self._new(shelf))
         except TimeoutError as failure:
             raise NotSent from failure
         if connection.is_open:  # else it has been forgotten already
@@ -65,7 +73,7 @@ class WirePool:
 
     def at_hand(self, upstream: Upstream) -> Connection | None:
         """One that has served before, to send with at once; None where there is none."""
-        idle = self._idle.setdefault(_place_of(upstream), deque())
+        idle = self._shelf_of(upstream).idle
         while idle:
             connection = idle.pop()
             if self._is_fresh(connection):
@@ -73,22 +81,30 @@ class WirePool:
             connection.abort()
         return None
 
-    def _new(self, place: Place) -> Connection:
-        return Connection(lambda free: self._keep(place, free), lambda lost: self._forget(place, lost))
+    def _shelf_of(self, upstream: Upstream) -> _Shelf:
+        known = self._known.get((upstream.base_url, upstream.source_address))
+        if known is None:
+            place = Place(origin_of(upstream.base_url), upstream.source_address)
+            known = self._shelves.setdefault(place, _Shelf(place))
+            self._known[upstream.base_url, upstream.source_address] = known
+        return known
+
+    def _new(self, shelf: _Shelf) -> Connection:
+        return Connection(lambda free: self._keep(shelf, free), lambda lost: self._forget(shelf, lost))
 
     def _is_fresh(self, connection: Connection) -> bool:
         """Whether nothing has come of it since: neither bytes nor an end that the loop has not got to yet."""
         now = asyncio.get_running_loop().time()
-        return connection.is_open and now - connection.idle_since < self._idle_seconds and not _has_news(connection)
+        return connection.is_open and now - connection.idle_since < self._idle_seconds and not connection.has_news()
 
-    def _keep(self, place: Place, connection: Connection) -> None:
+    def _keep(self, shelf: _Shelf, connection: Connection) -> None:
         if self._all_closed is not None:
             connection.abort()
             return
         if connection.is_new:
             connection.is_new = False
-            self._dialer.remember(place, connection)
-        loop, idle = asyncio.get_running_loop(), self._idle[place]
+            self._dialer.remember(shelf.place, connection)
+        loop, idle = asyncio.get_running_loop(), shelf.idle
         connection.idle_since = loop.time()
         idle.append(connection)
         if len(idle) > self._most_idle:
@@ -98,33 +114,17 @@ class WirePool:
 
     def _drop_old(self) -> None:
         loop, self._sweep = asyncio.get_running_loop(), None
-        for idle in self._idle.values():
-            while idle and loop.time() - idle[0].idle_since >= self._idle_seconds:
-                idle.popleft().abort()
-        oldest = min((idle[0].idle_since for idle in self._idle.values() if idle), default=None)
+        shelves = self._shelves.values()
+        for shelf in shelves:
+            while shelf.idle and loop.time() - shelf.idle[0].idle_since >= self._idle_seconds:
+                shelf.idle.popleft().abort()
+        oldest = min((shelf.idle[0].idle_since for shelf in shelves if shelf.idle), default=None)
         if oldest is not None:
             self._sweep = loop.call_at(oldest + self._idle_seconds, self._drop_old)
 
-    def _forget(self, place: Place, connection: Connection) -> None:
+    def _forget(self, shelf: _Shelf, connection: Connection) -> None:
         self._open.discard(connection)
-        if connection in (idle := self._idle.get(place, deque())):
-            idle.remove(connection)
+        if connection in shelf.idle:
+            shelf.idle.remove(connection)
         if self._all_closed is not None and not self._open and not self._all_closed.done():
             self._all_closed.set_result(None)
-
-
-def _place_of(upstream: Upstream) -> Place:
-    return Place(origin_of(upstream.base_url), upstream.source_address)
-
-
-if sys.platform == "win32":
-
-    def _has_news(connection: Connection) -> bool:
-        return bool(select.select([connection], [], [], 0)[0])
-
-else:
-
-    def _has_news(connection: Connection) -> bool:
-        looking = select.poll()
-        looking.register(connection, select.POLLIN)
-        return bool(looking.poll(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -250,6 +251,18 @@ async def test_what_another_caller_made_cannot_be_named_in_a_message(start: Star
         assert (last.type, last.data, last.extra) == (WSMsgType.CLOSE, 1008, "not_found")
 
     assert [len(talked.heard) for talked in bench.upstream.talked] == [1, 0]
+
+
+async def test_a_message_of_millions_of_names_is_refused_before_they_are_read(start: Start) -> None:
+    """Sixteen megabytes of them were two seconds in which nobody was served."""
+    bench = await start([Talk()], callers=limited())
+    async with opened(bench) as socket:
+        began = time.process_time()
+        await socket.send_bytes(b'"A01234",' * 1_800_000)
+        last = await socket.receive()
+        assert (last.type, last.data, last.extra) == (WSMsgType.CLOSE, 1008, "invalid_request")
+        assert time.process_time() - began < 1.0
+    assert [len(talked.heard) for talked in bench.upstream.talked] == [0]
 
 
 async def test_an_alias_is_asked_for_by_the_name_it_stands_for(start: Start) -> None:

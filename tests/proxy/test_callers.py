@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from proxy.callers import Caller, Callers, token_of
+from proxy.callers import Caller, Callers, digest_of, token_of
 from proxy.refusal import Refusal
 from proxy.target import Target
 
@@ -57,27 +57,27 @@ PHONE = Caller("phone", digest("ph-phone"), expires_at=NOW)
     [("ph-laptop", "laptop"), ("ph-phone", "phone"), ("ph-lapto", None), ("ph-laptop ", None), ("PH-LAPTOP", None)],
 )
 def test_a_token_is_its_callers_and_nobody_elses(token: str, name: str | None) -> None:
-    caller = Callers([LAPTOP, PHONE]).caller_of(token, now=NOW - 1)
+    caller = Callers([LAPTOP, PHONE]).caller_of(digest_of(token), now=NOW - 1)
     assert (caller.name if caller else None) == name
 
 
 @pytest.mark.parametrize("token", [None, ""])
 def test_no_token_is_nobodys_even_where_a_callers_digest_is_that_of_nothing(token: str | None) -> None:
-    assert Callers([Caller("empty", digest(""))]).caller_of(token, now=NOW) is None
+    assert Callers([Caller("empty", digest(""))]).caller_of(digest_of(token), now=NOW) is None
 
 
 @pytest.mark.parametrize("token", ["\u4f60\u597d", "\udcff\udc80", "x" * 100_000])
 def test_an_odd_token_is_a_token_like_any_other(token: str) -> None:
     callers = Callers([Caller("odd", digest(token))])
-    found = callers.caller_of(token, now=NOW)
+    found = callers.caller_of(digest_of(token), now=NOW)
     assert found is not None
-    assert callers.caller_of(token + "x", now=NOW) is None
+    assert callers.caller_of(digest_of(token + "x"), now=NOW) is None
 
 
 @pytest.mark.parametrize("now", [NOW, NOW + 1e9])
 def test_an_expired_token_is_told_so_and_not_that_it_is_unknown(now: float) -> None:
     with pytest.raises(Refusal) as refused:
-        Callers([LAPTOP, PHONE]).caller_of("ph-phone", now=now)
+        Callers([LAPTOP, PHONE]).caller_of(digest_of("ph-phone"), now=now)
     assert (refused.value.status, refused.value.code, refused.value.should_retry) == (401, "invalid_api_key", False)
     assert "expired" in refused.value.message
 
@@ -93,7 +93,7 @@ def test_every_callers_digest_is_compared_whoever_asks(token: str | None, monkey
 
     monkeypatch.setattr(hmac, "compare_digest", counted)
     known = [Caller(f"c{number}", digest(f"ph-{number}")) for number in range(5)]
-    Callers(known).caller_of(token, now=NOW)
+    Callers(known).caller_of(digest_of(token), now=NOW)
     assert compared == [caller.digest for caller in known]
 
 

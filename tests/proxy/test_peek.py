@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.peek import Peek, peek
+from proxy.peek import MOST_MARKS, Peek, peek
 from proxy.refusal import Refusal
 
 JSON = "application/json"
@@ -115,11 +115,17 @@ def test_a_json_object_is_read_whatever_it_calls_itself(content_type: str) -> No
     assert seen(b' {"model": "gpt-5"}', content_type) == ("gpt-5", False)
 
 
-@pytest.mark.parametrize(
-    "content_type", ["application/octet-stream", "audio/mpeg", "", "application/x-www-form-urlencoded"]
-)
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "audio/mpeg", ""])
 def test_what_is_neither_json_nor_a_form_says_nothing(content_type: str) -> None:
     assert peek(b"\x00\x01model=gpt-5", content_type) == Peek()
+
+
+@pytest.mark.parametrize("body", [b"model=gpt-5", b'{"model": "gpt-5", "user": "&model=o3&"}'])
+def test_a_form_of_the_old_kind_is_refused_since_some_upstreams_read_its_model(body: bytes) -> None:
+    """It was passed on unread, and with it any model."""
+    with pytest.raises(Refusal) as refused:
+        peek(body, "application/x-www-form-urlencoded")
+    assert "application/json" in refused.value.message
 
 
 # --- forms
@@ -262,4 +268,71 @@ def test_eight_megabytes_are_looked_through_in_less_than_a_second(content_type: 
     )
     began = time.process_time()
     assert seen(body, content_type) == ("m", False)
+    assert time.process_time() - began < 1.0
+
+
+SIZE = 8 << 20
+HOSTILE = {
+    "lists": b"[],",
+    "lists in lists": b"[" * 900 + b"]" * 900 + b",",
+    "objects": b"{},",
+    "objects in objects": b'{"a":' * 300 + b"0" + b"}" * 300 + b",",
+    "objects with a name": b'{"a":0},',
+    "numbers": b"0,",
+    "strings": b'"",',
+    "strings that may be ids": b'"A01234",',
+    "strings that may be ids, spelled": b'"\\u00410123456789abcdef012345678",',
+}
+
+
+@pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_body_of_millions_of_pieces_is_refused_before_it_is_read(piece: bytes) -> None:
+    """Eight megabytes of `[` and `]` took two seconds, in which nobody was served, and 400 MB."""
+    body = b'{"model": "m", "\\u0078": [' + piece * (SIZE // len(piece)) + b"0]}"
+    began = time.process_time()
+    assert "too many" in refused(body)
+    assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize("end", [b'"}', b"", b"\\"], ids=["whole", "cut", "cut in an escape"])
+@pytest.mark.parametrize("piece", [b'[{\\"a\\": 1}, ', b'\\"', b"[{,:"])
+def test_what_stands_within_a_string_is_words_however_much_of_it_looks_like_json(piece: bytes, end: bytes) -> None:
+    body = b'{"model": "m", "input": "' + piece * (SIZE // len(piece)) + end
+    began = time.process_time()
+    if end == b'"}':
+        assert seen(body) == ("m", False)
+    else:
+        refused(body)
+    assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_what_calls_itself_no_json_and_is_no_text_either_is_looked_through_at_once(encoding: str) -> None:
+    """It was decoded to see how it begins, each of four million wrong characters by itself: a second for all to wait."""
+    body = ("{" + "\ud800" * (SIZE // 2)).encode(encoding, "surrogatepass")
+    began = time.process_time()
+    refused(body, "application/octet-stream")
+    assert time.process_time() - began < 0.4
+
+
+def test_three_hundred_thousand_tokens_are_a_question_like_another() -> None:
+    body = json.dumps({"model": "m", "input": [[number % 100_000 for number in range(8_000)]] * 38}).encode()
+    assert seen(body) == ("m", False)
+
+
+def test_as_many_marks_as_may_be_are_taken_and_one_more_is_not() -> None:
+    def of(marks: int) -> bytes:
+        return b'{"model":"m","x":[0' + b",0" * (marks - 11) + b"]" + b" " * 64 + b"}"
+
+    assert seen(of(MOST_MARKS)) == ("m", False)
+    assert "too many" in refused(of(MOST_MARKS + 1))
+
+
+@pytest.mark.parametrize("line", [b"a:\r\n", b"X: y\r", b"X: y\n", b"X: y\r\n z\r\n"])
+def test_a_form_whose_parts_have_heads_of_many_lines_is_refused(line: bytes) -> None:
+    """A thousand such heads, each within its bytes, were seven seconds in which nobody was served."""
+    head = line * (8_000 // len(line)) + b'Content-Disposition: form-data; name="x"'
+    body = form(*[part(head.decode(), "v")] * 900)
+    began = time.process_time()
+    refused(body, FORM)
     assert time.process_time() - began < 1.0

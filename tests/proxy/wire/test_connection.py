@@ -247,6 +247,11 @@ class Hand:
     """A connection that the test moves. `done` is what it was told of its exchange's end."""
 
     done_with: list[bool] = field(default_factory=list)
+    exchange: Exchange | None = None
+
+    def ring_at(self, due: float) -> None:
+        if self.exchange is not None:
+            asyncio.get_running_loop().call_at(due, self.exchange.rang)
 
     def hold_up(self, *, is_held: bool) -> None: ...
 
@@ -257,7 +262,7 @@ class Hand:
 @pytest.mark.parametrize("is_broken", [True, False], ids=["it breaks HTTP", "its connection ends"])
 async def test_what_came_is_given_before_what_went_wrong(is_broken: bool) -> None:
     hand = Hand()
-    exchange = Exchange(hand, "POST")
+    exchange = Exchange(hand, "POST", asyncio.get_running_loop())
     exchange.came(CHUNKED + b"2\r\nok\r\n")
     exchange.came(b"4\r\nmore\r\n")
     if is_broken:
@@ -275,7 +280,8 @@ async def test_what_came_is_given_before_what_went_wrong(is_broken: bool) -> Non
 
 async def test_a_line_that_is_not_whole_ends_no_silence() -> None:
     """Else an upstream could keep a caller for as long as a chunk's line may be, a byte at a time."""
-    exchange = Exchange(Hand(), "POST")
+    hand = Hand()
+    exchange = hand.exchange = Exchange(hand, "POST", asyncio.get_running_loop())
     exchange.came(CHUNKED)
     waiting = asyncio.ensure_future(exchange.read(2 * SOON))
     for byte in (b"1", b"0", b";", b"a", b"=", b"b"):
