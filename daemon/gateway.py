@@ -11,8 +11,9 @@ import contextlib
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from daemon import wiring
 from daemon.config import secrets as secrets_of
@@ -88,8 +89,14 @@ def open_all(sessions: Sessions, settings: Settings) -> None:
         sessions.towards(upstream)
 
 
-def new_id() -> str:
-    return secrets.token_hex(8)
+def _ids() -> Iterator[str]:
+    """Of 64 random bits each; the system is asked for many at a time."""
+    while True:
+        some = secrets.token_hex(2_048)
+        yield from (some[at : at + 16] for at in range(0, len(some), 16))
+
+
+new_id: Callable[[], str] = partial(next, _ids())
 
 
 @contextlib.asynccontextmanager

@@ -84,8 +84,10 @@ class Errand:
         """The clock that `Hold.until` is on."""
         return self._clock()
 
-    def take_changes(self) -> list[Change]:
+    def take_changes(self) -> Sequence[Change]:
         """What happened to keys since this was asked last, for the log."""
+        if not self._changes:
+            return ()
         changes, self._changes = self._changes, []
         return changes
 

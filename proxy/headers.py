@@ -33,6 +33,7 @@ _SAID = frozenset(
 # A name's use: whether it passes down, and itself in small letters where somebody reads it.
 _Use = tuple[bool, str]
 _PLAIN: _Use = (True, "")
+_DROPPED: _Use = (False, "")
 _uses: dict[bytes, _Use] = {}
 _UNREMARKABLE = frozenset({b"keep-alive", b"close"})  # of Connection: they name no header that passes otherwise
 
@@ -66,17 +67,15 @@ class Fields(Sequence[tuple[str, str]]):
             raise ValueError("a name that is none")
         return cls([f"{name}: {value}".encode("utf-8", "surrogateescape") for name, value in pairs])
 
-    def said(self, name: str) -> list[bytes]:
-        """Every value of a name of _SAID."""
-        if self._said is None:
-            self._sort()
-        return self._said.get(name, []) if self._said is not None else []
+    def said(self) -> dict[str, list[bytes]]:
+        """What is said of _SAID: every value of each name, without the white space around it."""
+        return self._sort() if self._said is None else self._said
 
     def get(self, name: str, default: str = "") -> str:
         """The first value of a name, which is in small letters."""
         if name in _SAID:
-            values = self.said(name)
-            return values[0].strip(b" \t").decode("latin-1") if values else default
+            values = (self._sort() if self._said is None else self._said).get(name)
+            return values[0].decode("latin-1") if values else default
         return next((value for found, value in self if found.lower() == name), default)
 
     def by_name(self) -> dict[str, str]:
@@ -93,10 +92,9 @@ class Fields(Sequence[tuple[str, str]]):
 
     def passing(self) -> list[bytes]:
         """The lines that go on to the caller."""
-        if self._passing is None:
-            self._sort()
-        named = [value for value in self.said("connection") if value.strip().lower() not in _UNREMARKABLE]
+        said = self._sort() if self._passing is None else self.said()
         passing = self._passing or []
+        named = [value for value in said.get("connection", ()) if value.lower() not in _UNREMARKABLE]
         if not named:
             return passing
         dropped = {token.strip().lower().decode("latin-1") for value in named for token in value.split(b",")}
@@ -111,7 +109,7 @@ class Fields(Sequence[tuple[str, str]]):
             self._block = block
         return self._block
 
-    def _sort(self) -> None:
+    def _sort(self) -> dict[str, list[bytes]]:
         """One look at every line, on the way of every answer."""
         passing, said, known = list[bytes](), dict[str, list[bytes]](), _uses
         for line in self.lines:
@@ -119,13 +117,13 @@ class Fields(Sequence[tuple[str, str]]):
             use = known.get(name) or _use_of(name)
             if use is _PLAIN:
                 passing.append(line)
-                continue
-            passes, plain = use
-            if passes:
-                passing.append(line)
-            if plain:
-                said.setdefault(plain, []).append(value)
+            elif use is not _DROPPED:
+                passes, plain = use
+                if passes:
+                    passing.append(line)
+                said.setdefault(plain, []).append(value.strip(b" \t"))
         self._passing, self._said = passing, said
+        return said
 
     def _all(self) -> list[tuple[str, str]]:
         if self._pairs is None:
@@ -197,7 +195,7 @@ def redacted(body: bytes, secrets: Sequence[str]) -> bytes:
 def _use_of(name: bytes) -> _Use:
     plain = name.lower().decode("latin-1")
     is_said, passes = plain in _SAID, passes_down(plain)
-    use = _PLAIN if passes and not is_said else (passes, plain if is_said else "")
+    use = (passes, plain) if is_said else _PLAIN if passes else _DROPPED
     if len(name) <= LONGEST_NAME:
         if len(_uses) >= MOST_NAMES:
             _uses.clear()

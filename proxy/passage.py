@@ -152,16 +152,17 @@ def head_of(status: int, headers: Pairs, request_id: str, *, length: int | None,
     `length` of the body, where it is known here: it then takes the place of what `headers` say.
     """
     fields, is_chunked = Fields.of(headers), False
+    said = fields.said()
     lines = [_status_line(status), *fields.lines]
     if status in BODILESS or length is not None:
         lines[1:] = fields.without("content-length").lines
     if status not in BODILESS:
         if length is not None:
             lines.append(b"Content-Length: %d" % length)
-        elif not fields.said("content-length"):
+        elif "content-length" not in said:
             is_chunked = True
             lines.append(b"Transfer-Encoding: chunked")
-        if not fields.said("content-type"):
+        if "content-type" not in said and said.get("content-length") != [b"0"]:  # as aiohttp has it
             lines.append(b"Content-Type: application/octet-stream")
     lines += (b"%b: %b" % (_REQUEST_ID, request_id.encode()), _date(int(time.time())))
     if closes:

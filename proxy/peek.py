@@ -32,6 +32,7 @@ PART_LINES = 16  # of a part's head, which has two or three
 MOST_MARKS = 500_000
 JUDGED = frozenset({"model", "stream"})
 
+_DECODER = json.JSONDecoder()
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.S)  # an open end keeps it linear
 # What an upstream that does not look at Content-Type may take for an object, in whatever encoding of Unicode.
 _MAY_BE_READ_AS_JSON = re.compile(rb"[\xef\xbb\xbf\xfe\xff\0 \t\n\v\f\r]*+\{")
@@ -62,8 +63,8 @@ def peek(body: bytes, content_type: str = "") -> Peek:
         )
     if not body.strip() or ("json" not in content_type.lower() and not _MAY_BE_READ_AS_JSON.match(body)):
         return Peek()
-    payload = _parse(body)
-    names = strings_in(body.decode("utf-8"))
+    text, payload = _parse(body)
+    names = strings_in(text)
     if not isinstance(payload, dict):
         return Peek(names=names)
     others = payload.keys() - JUDGED
@@ -118,7 +119,8 @@ def _plain(model: str) -> str:
     return model
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes) -> tuple[str, Any]:
+    """The text, and what it says."""
     seen_twice: list[str] = []
 
     def watched(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -131,12 +133,13 @@ def _parse(body: bytes) -> Any:
     # Names are looked at one by one only where there may be two of them, or one that is spelled with escapes.
     suspicious = body.count(b'"model"') > 1 or body.count(b'"stream"') > 1 or b"\\u" in body
     try:
-        payload = json.loads(body.decode("utf-8"), object_pairs_hook=watched if suspicious else None)
+        text = body.decode("utf-8")
+        payload = json.loads(text, object_pairs_hook=watched) if suspicious else _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise invalid_request("The body is not valid JSON.") from None
     if seen_twice and isinstance(payload, dict):
         raise invalid_request(f"The body names {seen_twice[0]} twice.")
-    return payload
+    return text, payload
 
 
 def must_be_readable(text: bytes) -> None:

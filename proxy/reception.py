@@ -110,23 +110,24 @@ class Reception:
         settings, is_upgrade = self.settings, upgrade is not None
         headers: Pairs = asking.up
         kind = _content_type(asking.up)
-        seen = peek(body, kind) if isinstance(body, bytes) else Peek()
+        stream = body if isinstance(body, Stream) else None
+        whole = body if isinstance(body, bytes) else None
+        seen = Peek() if whole is None else peek(whole, kind)
         if upgrade is not None:
             seen, handshake = upgrade
             headers = [*headers, *handshake]
-        if isinstance(body, Stream) and body.length is not None:
-            headers = [*headers, ("Content-Length", str(body.length))]
-        question, bond, names = Question(target, seen, body if isinstance(body, bytes) else None), Bond(), None
+        if stream is not None and stream.length is not None:
+            headers = [*headers, ("Content-Length", str(stream.length))]
+        question, bond, names = Question(target, seen, whole), Bond(), None
         if caller is not None:
-            is_seen = not isinstance(body, Stream)
-            caller.must_be_allowed(asking.method, target, seen.model, is_seen=is_seen, is_upgrade=is_upgrade)
+            caller.must_be_allowed(asking.method, target, seen.model, is_seen=stream is None, is_upgrade=is_upgrade)
             question = settings.aliases.question(asking.method, question, kind, self._unsupported)
             sees_all = caller.see_all or not self.callers.are_several
             method = "" if is_upgrade else asking.method  # a WebSocket's GET reads no list
             bond = self._witnesses.bond(method, question.target, question.seen, caller=caller.name, sees_all=sees_all)
             names = None if sees_all else self._witnesses.names_of(caller.name)
-            if isinstance(body, Stream):
-                body.names = names
+            if stream is not None:
+                stream.names = names
         call = Call(
             id=request_id,
             method=asking.method,
@@ -134,7 +135,7 @@ class Reception:
             headers=headers if question.draft is None else _with_json(headers),
             model=question.seen.model,
             caller=caller.name if caller else "",
-            can_replay=not isinstance(body, Stream),
+            can_replay=stream is None,
             queue_seconds=self._patience(asking) if caller else 0.0,
             only=bond.claim.key,
             preferred=bond.preferred,
@@ -151,7 +152,7 @@ class Reception:
             secrets=self.secrets,
             is_own_key=caller is None,
         )
-        return Asked(errand, body if isinstance(body, Stream) else question.body, bond, question.retelling, names)
+        return Asked(errand, question.body if stream is None else stream, bond, question.retelling, names)
 
     def _patience(self, asking: Asking) -> float:
         """How long the caller may be kept in line: no longer than it waits for an answer itself."""
@@ -174,10 +175,9 @@ class Reception:
 
 def _content_type(up: Fields) -> str:
     """By which the body is judged: as it goes up, and there is one. Raises a Refusal."""
-    said = up.said("content-type")
-    if len(said) > 1:
+    if len(up.said().get("content-type", ())) > 1:
         raise invalid_request("Send one Content-Type.")
-    return said[0].strip().decode("latin-1") if said else ""
+    return up.get("content-type")
 
 
 def _with_json(headers: Pairs) -> Pairs:

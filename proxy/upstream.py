@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeAlias
@@ -109,7 +109,7 @@ async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
         report(errand.take_changes())
 
 
-def report(changes: list[Change]) -> None:
+def report(changes: Sequence[Change]) -> None:
     """One log event for each change of a key."""
     for change in changes:
         facts = {} if change.seconds is None else {"seconds": round(change.seconds, 1)}

@@ -20,6 +20,7 @@ from proxy.usage import Tokens, UsageWatch
 from proxy.usage_ledger import Usage
 
 OTHER = "other"
+Label = tuple[str, str, str, str, str]  # day, caller, key, model, kind
 
 
 class Days:
@@ -52,7 +53,7 @@ class UsageBook:
             Counter()
         )  # tokens by caller, key, model, kind since the start
         self._newest_days = ("", "")
-        self._unsaved: dict[tuple[str, ...], Usage] = {}
+        self._unsaved: dict[Label, list[int]] = {}  # requests; tokens of prompts, of completions, cached
 
     @contextmanager
     def watching(self, errand: Errand, sent: bytes) -> Iterator[UsageWatch]:
@@ -70,19 +71,16 @@ class UsageBook:
             self.add(errand.call.caller, errand.attempts[-1].key, errand.call.model, tokens)
 
     def add(self, caller: str, key: str, model: str, tokens: Tokens) -> None:
-        self._enter(
-            Usage(
-                self._today(),
-                caller,
-                key,
-                model if model in self.models else OTHER,
-                tokens.kind,
-                requests=1,
-                prompt_tokens=tokens.prompt,
-                completion_tokens=tokens.completion,
-                cached_tokens=tokens.cached,
-            )
-        )
+        label = self._today(), caller, key, model if model in self.models else OTHER, str(tokens.kind)
+        unsaved = self._unsaved.get(label)
+        if unsaved is None:
+            unsaved = self._unsaved[label] = [0, 0, 0, 0]
+        unsaved[0] += 1
+        unsaved[1] += tokens.prompt
+        unsaved[2] += tokens.completion
+        unsaved[3] += tokens.cached
+        self.totals[label[1:]] += tokens.total
+        self._spend(label, 1, tokens.total)
         self._on_change()
 
     def spent_today(self, caller: str) -> int:
@@ -107,29 +105,27 @@ class UsageBook:
         """Take up the sums that the ledger has of today."""
         self._today()
         for usage in used:
-            self._spend(usage)
+            self._spend(usage.label, usage.requests, usage.prompt_tokens + usage.completion_tokens)
 
     def unsaved(self) -> tuple[Usage, ...]:
-        return tuple(self._unsaved.values())
+        return tuple(Usage(*label, *sums) for label, sums in self._unsaved.items())
 
     def saved(self, rows: Sequence[Usage]) -> None:
         """These were written down. What came since stays."""
         for row in rows:
-            left = _sum(self._unsaved.pop(row.label), row, -1)
-            if left.requests:
-                self._unsaved[row.label] = left
+            sums = self._unsaved[row.label]
+            written = (row.requests, row.prompt_tokens, row.completion_tokens, row.cached_tokens)
+            sums[:] = [now - then for now, then in zip(sums, written, strict=True)]
+            if not sums[0]:
+                del self._unsaved[row.label]
 
-    def _enter(self, usage: Usage) -> None:
-        known = self._unsaved.get(usage.label)
-        self._unsaved[usage.label] = _sum(known, usage, 1) if known else usage
-        self.totals[usage.label[1:]] += usage.prompt_tokens + usage.completion_tokens
-        self._spend(usage)
-
-    def _spend(self, usage: Usage) -> None:
-        mine, tokens = (usage.day, usage.caller), usage.prompt_tokens + usage.completion_tokens
+    def _spend(self, label: Label, requests: int, tokens: int) -> None:
+        mine = label[:2]
         self._spent[mine] = self._spent.get(mine, 0) + tokens
-        by_key = self._today_by.setdefault((*mine, usage.key), Counter())
-        by_key["requests"] += usage.requests
+        by_key = self._today_by.get(label[:3])
+        if by_key is None:
+            by_key = self._today_by[label[:3]] = Counter()
+        by_key["requests"] += requests
         by_key["tokens"] += tokens
 
     def _today(self) -> str:
@@ -139,13 +135,3 @@ class UsageBook:
             self._spent = {label: spent for label, spent in self._spent.items() if label[0] in self._newest_days}
             self._today_by = {label: used for label, used in self._today_by.items() if label[0] in self._newest_days}
         return today
-
-
-def _sum(usage: Usage, other: Usage, sign: int) -> Usage:
-    return Usage(
-        *usage.label,
-        requests=usage.requests + sign * other.requests,
-        prompt_tokens=usage.prompt_tokens + sign * other.prompt_tokens,
-        completion_tokens=usage.completion_tokens + sign * other.completion_tokens,
-        cached_tokens=usage.cached_tokens + sign * other.cached_tokens,
-    )

@@ -59,7 +59,7 @@ def request(method: str, opening: bytes, headers: Pairs, length: int | None) -> 
     of a body that is not at hand.
     """
     fields = Fields.of(headers)
-    announced = fields.said("content-length")
+    announced = fields.said().get("content-length")
     if announced:
         if len(announced) > 1:
             raise ValueError("a header that is none")

@@ -63,9 +63,9 @@ class _At(Enum):
 
 
 class Reader:
-    """For one answer. `head` is there when it is whole; `is_reusable` is settled when the answer is over."""
+    """For one answer. `head` is there when it is whole; `is_reusable` is settled when the answer `is_over`."""
 
-    __slots__ = ("_at", "_is_bodiless", "_kept", "_left", "_room", "_seen", "head", "is_reusable")
+    __slots__ = ("_at", "_is_bodiless", "_kept", "_left", "_room", "_seen", "head", "is_over", "is_reusable")
 
     def __init__(self, method: str) -> None:
         """`method` of the request: the answer to a HEAD has no body, whatever it says."""
@@ -76,11 +76,7 @@ class Reader:
         self._left = 0  # of the body or the chunk
         self._room = HEAD_BYTES  # for what is kept, and then for trailers
         self.head: Head | None = None
-        self.is_reusable = False
-
-    @property
-    def is_over(self) -> bool:
-        return self._at is _At.OVER
+        self.is_reusable = self.is_over = False
 
     def feed(self, data: bytes) -> bytes:
         """
@@ -101,7 +97,7 @@ class Reader:
     def is_whole_at_end(self) -> bool:
         """Whether the answer is whole, now that the connection has ended."""
         if self._at is _At.CLOSE:
-            self._at = _At.OVER
+            self._end()
         return self.is_over
 
     # --- the head
@@ -146,25 +142,27 @@ class Reader:
 
     def _frame(self, status: int, headers: Fields, *, is_1_1: bool) -> None:
         """How the body ends, as RFC 9112, 6.3 has it, without what it would have us mend."""
-        lengths = [value.strip(_BLANK) for value in headers.said("content-length")]
-        codings = [value.strip(_BLANK).lower() for value in headers.said("transfer-encoding")]
-        if codings and (lengths or codings != [b"chunked"] or not is_1_1):
+        said = headers.said()
+        lengths, codings = said.get("content-length"), said.get("transfer-encoding")
+        if codings and (lengths or len(codings) > 1 or codings[0].lower() != b"chunked" or not is_1_1):
             raise Malformed("its body is framed in two ways, or in one we did not ask for")
         if lengths and (len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0])):
             raise Malformed("its length is no number, or there are two")
         length = int(lengths[0]) if lengths else None
-        ends = any(b"close" in _tokens(value) for value in headers.said("connection"))
-        self.is_reusable = is_1_1 and not ends
+        self.is_reusable = is_1_1 and not any(b"close" in _tokens(value) for value in said.get("connection", ()))
         if status == 204 and (codings or length):
             raise Malformed("it has a body and says that it has none")
         if self._is_bodiless or status in (204, 304) or length == 0:
-            self._at = _At.OVER
+            self._end()
         elif codings:
             self._at, self._room = _At.SIZE, TRAILER_BYTES
         elif length is not None:
             self._at, self._left = _At.LENGTH, length
         else:
             self._at, self.is_reusable = _At.CLOSE, False
+
+    def _end(self) -> None:
+        self._at, self.is_over = _At.OVER, True
 
     # --- the body
 
@@ -173,7 +171,7 @@ class Reader:
         if left > 0:
             self._left = left
             return data
-        self._at, self._left = _At.OVER, 0
+        self._end()
         if left == 0:
             return data
         self.is_reusable = False
@@ -231,7 +229,7 @@ class Reader:
                 if self._room < 0:
                     raise Malformed("its trailers are too long")
                 if not line:
-                    self._at = _At.OVER
+                    self._end()
                 elif not _TRAILER.fullmatch(line):  # else dropped: nobody here knows what it would be about
                     raise Malformed("a trailer is none")
 
