@@ -23,6 +23,7 @@ from proxy.visit import House
 
 BODY_BYTES = 65_536  # larger ones are for the other lane; so much goes upstream in one write
 BODY_SECONDS = 1.0  # for a body to come behind its head
+MOST_WRITTEN = 32_768  # and not yet taken by the caller; above it nothing more is read of its answer
 RESOLUTION = 0.001  # seconds; a loop may be so much early
 WAITING_BYTES = 2 * BODY_BYTES  # of what was pipelined behind a request; above it we stop reading
 
@@ -106,6 +107,7 @@ class Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(MOST_WRITTEN)
         self._doors.opened(self)
         if self._address is None:
             peer = transport.get_extra_info("peername")

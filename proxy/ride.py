@@ -67,6 +67,7 @@ class Ride:
         self._is_paused = True
         if self._exchange is not None and self._at is _At.PASSED:
             self._exchange.expect(None)
+            self._exchange.hold()
 
     def resume(self) -> None:
         self._is_paused = False

@@ -22,6 +22,9 @@ from typing import cast
 from proxy.wire.exchange import Exchange
 from proxy.wire.request import Request
 
+# What one read takes. All connections read into the same memory, one after the other; event loops by themselves take 256 KiB
+# at a time, which is then what waits for a caller who takes nothing.
+_READ = memoryview(bytearray(32_768))
 AT_ONCE = 65_536  # bytes of a body that go out together with the head
 
 
@@ -29,7 +32,7 @@ class NotSent(Exception):
     """Not a byte of the request has gone out: nobody was reached, or the connection was gone before."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """`is_new` until it has served once. `free` is told when it can serve again, `lost` when it has ended."""
 
     __slots__ = (
@@ -148,6 +151,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _READ
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(_READ[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from proxy.wire.response import Head, Malformed, Reader
 
-MOST_WAITING = 65_536  # bytes of an answer that wait to be taken; with more we stop reading
+MOST_WAITING = 32_768  # bytes of an answer that wait to be taken; with more we stop reading
 RESOLUTION = 0.001  # seconds; a loop may be so much early
 
 
@@ -87,6 +87,12 @@ class Exchange:
             self._due = due = self._loop.time() + seconds
             self._carrier.ring_at(due)
 
+    def hold(self) -> None:
+        """Nothing will be taken for now: read no more, until something is."""
+        if self._carrier is not None and not self._is_held:
+            self._is_held = True
+            self._carrier.hold_up(is_held=True)
+
     def take_head(self) -> Head | None:
         """The answer's head, once; None where it is not there yet."""
         head, self._head, self._reader.head = self._head, None, None
@@ -108,14 +114,14 @@ class Exchange:
 
     def take(self) -> bytes:
         """What has come of the body; b"" where there is nothing."""
+        if self._is_held and self._carrier is not None:
+            self._is_held = False
+            self._carrier.hold_up(is_held=False)
         if not self._content:
             return b""
         content = self._content[0] if len(self._content) == 1 else b"".join(self._content)
         self._content.clear()
         self._size = 0
-        if self._is_held and self._carrier is not None:
-            self._is_held = False
-            self._carrier.hold_up(is_held=False)
         return content
 
     def close(self) -> None:
@@ -139,9 +145,8 @@ class Exchange:
             self._size += len(content)
         if self._reader.is_over:
             self._let_go(is_reusable=self._reader.is_reusable and self._upload is None)
-        elif self._size > MOST_WAITING and not self._is_held and self._carrier is not None:
-            self._is_held = True
-            self._carrier.hold_up(is_held=True)
+        elif self._size > MOST_WAITING:
+            self.hold()
         if is_news:  # else a line that is not whole, or an interim answer: those end no silence
             self._wake()
 
@@ -186,6 +191,8 @@ class Exchange:
             return
         if self._upload is not None:
             self._upload.cancel()
+        if self._is_held:
+            carrier.hold_up(is_held=False)
         carrier.done(is_reusable=is_reusable)
 
     async def _wait(self, seconds: float | None) -> None:
