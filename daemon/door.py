@@ -23,7 +23,7 @@ from proxy.visit import House
 
 BODY_BYTES = 65_536  # larger ones are for the other lane; so much goes upstream in one write
 BODY_SECONDS = 1.0  # for a body to come behind its head
-MOST_WRITTEN = 32_768  # and not yet taken by the caller; above it nothing more is read of its answer
+MOST_WRITTEN = 16_384  # and not yet taken by the caller; above it nothing more is read of its answer
 RESOLUTION = 0.001  # seconds; a loop may be so much early
 WAITING_BYTES = 2 * BODY_BYTES  # of what was pipelined behind a request; above it we stop reading
 

@@ -31,7 +31,6 @@ SOON = 1.0  # seconds; where the attempts are used up, but not the keys
 _COMMENT = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n]):")
 # What the caller hears of these is the pool's to say: the upstream's words are about one key.
 ABOUT_A_KEY = frozenset({Rule.RATE, Rule.QUOTA, Rule.AUTH, Rule.DEAD, Rule.ADDRESS})
-NO_FIELDS = Fields(())
 
 
 class Errand:
@@ -60,7 +59,7 @@ class Errand:
         self._tries = Attempts(call.method, is_client_retry=call.is_client_retry)
         self._needs_tokens = 0
         self._failing = ""  # the upstream whose fault the last attempt's end was
-        self._status, self._headers = 0, NO_FIELDS
+        self._status, self._headers = 0, Fields(())
         self._held: bytearray | None = None
         self._hold_until: float | None = None
         self._watch: StreamWatch | None = None
@@ -110,7 +109,7 @@ class Errand:
         self._status, self._headers = status, Fields.of(headers)
         if not (200 <= status < 300 or status == (101 if self.call.is_upgrade else 304)):
             return READ_ERROR
-        if self._headers.get("content-type").lower().startswith("text/event-stream") and self._is_plain():
+        if self._headers.is_event_stream():
             self._watch = StreamWatch(self.kind)
             if self.call.can_replay and not self._is_own_key:
                 self._held = bytearray()
@@ -198,7 +197,7 @@ class Errand:
         if self._watch is not None and held:
             self._watch.feed(held)
         begin = Begin(self._status, self._down(), held)
-        self._headers = NO_FIELDS  # a stream may be open for long, and nobody asks for them any more
+        self._headers = Fields(())  # a stream may be open for long, and nobody asks for them any more
         return begin
 
     def _end_held(self, held: bytes) -> Command:
@@ -264,10 +263,7 @@ class Errand:
     def _pass_on(self, verdict: Verdict, body: bytes | None) -> Command:
         """The upstream's error as the caller may see it."""
         if self._status < 400:
-            message = (
-                f"The upstream answered {self._status}, a redirect or the like, which is not followed. Check base_url."
-            )
-            return upstream_unreachable(message)
+            return upstream_unreachable(f"The upstream answered {self._status}, which is not followed. Check base_url.")
         if verdict.rule is Rule.UNKNOWN and not self._is_own_key:
             return self._unknown()
         if body is None:
@@ -283,9 +279,6 @@ class Errand:
         self.was_cut = True
         is_at_boundary = self._watch is not None and self._watch.at_boundary
         return Cut(truncation(self.kind)) if is_at_boundary else Cut()
-
-    def _is_plain(self) -> bool:
-        return self._headers.get("content-encoding", "identity").lower() == "identity"
 
     def _down(self) -> Fields:
         return passable_down(self._headers, is_stream=self._watch is not None)

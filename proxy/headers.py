@@ -78,6 +78,11 @@ class Fields(Sequence[tuple[str, str]]):
             return values[0].decode("latin-1") if values else default
         return next((value for found, value in self if found.lower() == name), default)
 
+    def is_event_stream(self) -> bool:
+        """Whether what follows is one that can be read on its way."""
+        kind, coding = self.get("content-type"), self.get("content-encoding", "identity")
+        return kind.lower().startswith("text/event-stream") and coding.lower() == "identity"
+
     def by_name(self) -> dict[str, str]:
         """The first value of each name, in small letters."""
         return {name.lower(): value for name, value in reversed(self)}
