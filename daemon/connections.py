@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, hdrs, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from daemon.addresses import Network, household, is_within, parsed
@@ -263,6 +264,18 @@ class Connection(web.RequestHandler):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def is_last(message: RawRequestMessage) -> bool:
+    """
+    Whether nothing may be read behind this request on the same connection. With aiohttp (3.14.5) the next one could be harmed.
+
+    The last trailer of a body in chunks becomes the next request's first header, what came in one piece with a request for
+    another protocol is dropped, and to HTTP/1.0 the end of an answer without a length is not told. Behind a proxy that shares
+    connections the next request is another caller's.
+    """
+    is_other_protocol = message.upgrade and message.headers.get(hdrs.UPGRADE, "").lower() != "websocket"
+    return message.chunked or is_other_protocol or message.version < HttpVersion11
 
 
 def _turn_away(transport: asyncio.Transport) -> None:

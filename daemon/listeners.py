@@ -136,7 +136,8 @@ async def _open_tcp(address: str) -> socket.socket:
             host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, place = found[0]
-        return _bound(socket.socket(family, socket.SOCK_STREAM), place)
+        # Where it is not named as TCP, asyncio leaves Nagle's algorithm on for whoever is accepted.
+        return _bound(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP), place)
     except socket.gaierror:
         raise CannotListen(address, "no such host; give an address of this machine, or 0.0.0.0 for all") from None
     except OSError as error:

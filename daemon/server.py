@@ -26,7 +26,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 
 from daemon.addresses import Network, caller_address, is_trusted
-from daemon.connections import Connection, Connections, Limits
+from daemon.connections import Connection, Connections, Limits, is_last
 from daemon.door import Door, Doors
 from daemon.errors import answer, where
 from daemon.listeners import (
@@ -120,7 +120,7 @@ class Gate:
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
-        if self._is_draining:  # aiohttp then answers with Connection: close
+        if self._is_draining or is_last(message):  # aiohttp then answers with Connection: close
             message = message._replace(should_close=True)
         request = self._make(message, payload, protocol, writer, task)
         peer, headers = request.remote or "", request.headers

@@ -34,12 +34,16 @@ from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
 from proxy.wire.pool import WirePool
 from proxy.witness import Witnesses
+from tests import canaries
 
 TOKEN = "ph-test-token"
 LIMITS = Limits()
 # Where the two ways in could differ, each test goes by both; elsewhere by the door, as the daemon does.
 ON_BOTH_LANES = frozenset(
-    {"gateway_edges", "honest_streams", "legacy", "limits", "line", "media_streams", "rotation", "usage"}
+    {
+        *("affinity", "gateway_edges", "honest_streams", "legacy", "limits", "line", "media_streams", "one_connection"),
+        *("realtime", "realtime_messages", "rotation", "situations", "usage"),
+    }
 )
 
 
@@ -105,8 +109,11 @@ async def start(lane: str) -> AsyncIterator[Start]:
             for number, script in enumerate(scripts, start=1):
                 name, secret = f"k{number}", f"sk-{number}"
                 simulated.script[secret] = list(script)
+                canaries.plant(secret)
                 simulated.organization[secret] = f"org-{number}"
                 pool_keys.append(Key(name, secret, f"fp{number}", at, **(keys or {}).get(name, {})))
+            canaries.plant(TOKEN)
+            stack.callback(lambda: canaries.plant_words(*canaries.words_asked(one.body for one in simulated.requests)))
             later = [0.0]
             line = Line()
             pool = KeyPool(pool_keys, clock=lambda: time.monotonic() + later[0], jitter=lambda: 0.0, on_room=line.kick)
@@ -147,7 +154,7 @@ async def start(lane: str) -> AsyncIterator[Start]:
                     drain_seconds=0.2,
                 )
             )
-            session = await stack.enter_async_context(ClientSession())
+            session = await stack.enter_async_context(ClientSession(trace_configs=[canaries.listening()]))
             url = f"http://{address}"
             return Bench(simulated, pool, book, tally, url, session, sessions, road, line, front.aclose, later)
 

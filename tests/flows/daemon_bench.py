@@ -14,19 +14,21 @@ from aiohttp import ClientSession
 from bot.fetch import wechat_hosts
 from daemon import app, config
 from daemon.accounts import Allows
-from daemon.demo.envelope import Account, Mode
+from daemon.demo.envelope import Account, Mode, Signed
 from daemon.demo.steps import Step
-from daemon.demo.subscriber import Outcome, WeChatSide
+from daemon.demo.subscriber import Outcome, Watch, WeChatSide
 from daemon.demo.upstream import ScriptedUpstream
-from daemon.secret import Sources
+from daemon.secret import Sources, secrets_in
+from tests import canaries
 
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 TOKEN = "ph-journey-token"
+FAST_LANE = True  # the fixture `both_lanes` has it False in its turn
 
 
 def document(base_url: str, accounts: Sequence[Account], keys: Sequence[str], **bot: Any) -> dict[str, Any]:
     return {
-        "server": {"listen": ["127.0.0.1:0"], "database": "sqlite:posthouse.db"},
+        "server": {"listen": ["127.0.0.1:0"], "database": "sqlite:posthouse.db", "fast_lane": FAST_LANE},
         "operator": {"password": "journey-password"},
         "upstreams": {"openai": {"base_url": base_url}},
         "keys": [{"name": f"k{number}", "secret": secret} for number, secret in enumerate(keys, start=1)],
@@ -87,6 +89,14 @@ class Town:
         return sum(received.path == "/v1/chat/completions" for received in self.upstream.requests)
 
 
+class _Overheard(WeChatSide):
+    """Who writes is nobody's business."""
+
+    async def deliver(self, push: Signed, openid: str, *, watch: Watch = lambda outcome: None) -> Outcome:
+        canaries.plant_words(openid)
+        return await super().deliver(push, openid, watch=watch)
+
+
 @contextlib.asynccontextmanager
 async def town(
     folder: Path,
@@ -106,14 +116,19 @@ async def town(
         written = document(upstream.base_url, accounts, list(scripts), **bot)
         amend(written)
         settings = config.parse(written, Sources({}, folder))
+        canaries.plant(*(secret.reveal() for secret in secrets_in(settings)))
+        callers = written.get("proxy", {}).get("callers", ())  # the settings have their digests alone
+        canaries.plant(*(caller["token"] for caller in callers if "token" in caller))
+        stack.callback(canaries.hear_files, folder, "posthouse.db*")
+        stack.callback(lambda: canaries.plant_words(*canaries.words_asked(one.body for one in upstream.requests)))
         daemon = await stack.enter_async_context(app.running(settings, drain_seconds=0.2, photo_hosts=photo_hosts))
         sides = {
             account.id: await stack.enter_async_context(
-                WeChatSide(f"{daemon.url}{path_of(account)}", account, patience=patience)
+                _Overheard(f"{daemon.url}{path_of(account)}", account, patience=patience)
             )
             for account in accounts
         }
-        session = await stack.enter_async_context(ClientSession())
+        session = await stack.enter_async_context(ClientSession(trace_configs=[canaries.listening()]))
         yield Town(daemon, upstream, sides, session)
 
 

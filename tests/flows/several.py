@@ -13,6 +13,7 @@ from aiohttp import ClientResponse, ClientSession
 from daemon import app, config
 from daemon.demo.upstream import ScriptedUpstream
 from daemon.secret import Sources
+from tests.flows import daemon_bench
 
 TOKEN = "ph-several-token"
 ASKED: Any = [{"role": "user", "content": "hi"}]
@@ -27,7 +28,7 @@ def document(
     upstreams: Mapping[str, Mapping[str, Any]], keys: Sequence[Mapping[str, Any]], **proxy: Any
 ) -> dict[str, Any]:
     return {
-        "server": {"listen": ["127.0.0.1:0"], "database": "sqlite:posthouse.db"},
+        "server": {"listen": ["127.0.0.1:0"], "database": "sqlite:posthouse.db", "fast_lane": daemon_bench.FAST_LANE},
         "upstreams": upstreams,
         "keys": keys,
         "proxy": {"callers": [{"name": "test", "token": TOKEN}], "queue_seconds": 0, **proxy},

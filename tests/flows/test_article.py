@@ -24,8 +24,8 @@ from daemon.demo.envelope import Account, Signed
 from daemon.demo.refusals import Limited, Revoked, ServerError
 from daemon.demo.steps import Answer, Hang, Step
 from daemon.demo.subscriber import WeChatSide, What
-from daemon.problems import WrongConfig
 from daemon.secret import Sources
+from daemon.wrong_config import WrongConfig
 from tests.flows.daemon_bench import TOKEN, Town, document, path_of, town, words
 
 ACCOUNT = Account()

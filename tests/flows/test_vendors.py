@@ -15,6 +15,8 @@ from daemon.demo.steps import JSON, SSE, Answer, Comments, Events, Raw, Step
 from daemon.demo.upstream import ScriptedUpstream
 from tests.flows.several import ASKED, TOKEN, Place, document, key, paths, serving
 
+pytestmark = pytest.mark.usefixtures("both_lanes")
+
 WELL = Answer("well")
 
 

@@ -9,7 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.flows.daemon_bench import TOKEN, Town, town
+
+pytestmark = pytest.mark.usefixtures("both_lanes")
 
 CHAT = b'{"model":"gpt-5","messages":[]}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
