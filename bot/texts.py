@@ -11,7 +11,6 @@ Rule 3: the words a subscriber types (继续, 清空 …) are texts like the oth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from string import Formatter
 from typing import Literal
 
@@ -139,6 +138,8 @@ class Texts:
 def _fault(name: str, text: str) -> str | None:
     """What is wrong with wording the text `name` as `text`; None when it can be said."""
     if name not in FACTS:
+        from difflib import get_close_matches  # for who is told of a mistake
+
         nearest = get_close_matches(name, FACTS, n=1)
         return "no such text" + (f'; did you mean "{nearest[0]}"?' if nearest else "")
     if not text.strip():

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession, web
 
@@ -36,13 +37,15 @@ from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
 from daemon.media import Media
 from daemon.news import Administrators, Hear
-from daemon.schema import Settings
-from daemon.schema.bot import Account as AccountTable
 from daemon.secret import Secret
 from daemon.session import open_public_session, open_session
 from daemon.sqlite.store import SqliteStore
 from daemon.word_file import WordFile
 from proxy.tally import ANSWER_BOUNDS, Histogram
+
+if TYPE_CHECKING:
+    from daemon.schema import Settings
+    from daemon.schema.bot import Account as AccountTable
 
 EXPIRY_SECONDS = 3600.0  # between two looks for what is older than it may become
 NOTICES_SECONDS = 2.0  # between two looks for what administrators were not told yet

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bot.texts import BadTexts, Texts
-from daemon.problems import Problem, got, path_of
+from daemon.problems import got, path_of
 from daemon.schema import Settings
 from daemon.schema.bot import Account
+from daemon.wrong_config import Problem
 
 MOST_PERSONA_CHARACTERS = 20
 

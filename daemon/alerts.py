@@ -15,6 +15,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -34,9 +35,11 @@ from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
 from daemon.notices import Notice, sentence
 from daemon.robots import Alert, Outcome, Robot, alert_of, body_of, outcome_of, robot_at
-from daemon.schema import Settings
 from daemon.secret import Secret
 from daemon.session import open_session
+
+if TYPE_CHECKING:
+    from daemon.schema import Settings
 
 log = structlog.get_logger()
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -31,7 +31,6 @@ from daemon.jobs import Flush, Job
 from daemon.jobs import running as jobs_running
 from daemon.listeners import can_speak_tls
 from daemon.looking import looking
-from daemon.metrics import Sources, exposition
 from daemon.misdirected import Misdirections, telling_misdirected
 from daemon.news import telling_news
 from daemon.operator.actions import Levers
@@ -39,7 +38,6 @@ from daemon.operator.assets import read_assets
 from daemon.operator.page import setup_templates
 from daemon.operator.routes import Operator
 from daemon.operator.sign_in import SignedOut
-from daemon.schema import Settings
 from daemon.secret import Secret
 from daemon.server import serving
 from daemon.sqlite.database import Database
@@ -47,6 +45,9 @@ from daemon.sqlite.sign_outs import SqliteSignOuts
 from daemon.sqlite.store import SqliteStore
 from proxy.checks import check_now
 from proxy.keypool import KeyPool
+
+if TYPE_CHECKING:
+    from daemon.schema import Settings
 
 MOST_VERIFIED = 1_000  # addresses of WeChat's servers, which have no limit of connections; it has some hundred
 
@@ -109,7 +110,13 @@ async def running(
             listen=settings.server.listen,
             front_buffers=lambda: front.buffers,
         )
-        measured = Sources(look, gateway.tally, gateway.line, gateway.book.totals, bot.answer_seconds)
+
+        async def scraped(accept: str, questions: Mapping[str, int] | None) -> tuple[bytes, str]:
+            from daemon import metrics  # many daemons are never scraped, and prometheus_client is 1.3 MB
+
+            sources = metrics.Sources(look, gateway.tally, gateway.line, gateway.book.totals, bot.answer_seconds)
+            return await metrics.exposition(sources, accept, questions)
+
         operator = Operator(
             password=_revealed(settings.operator.password),
             show_words=settings.operator.show_words,
@@ -120,7 +127,7 @@ async def running(
                 check=lambda name: check_now(gateway.pool, name, gateway.sessions.towards),
                 snapshot=gateway.pool.snapshot,
             ),
-            exposition=partial(exposition, measured),
+            exposition=scraped,
             has_eligible_key=gateway.pool.has_eligible,
             store=store,
             signed_out=signed_out,

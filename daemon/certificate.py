@@ -6,6 +6,7 @@ Rule 2: a pair is taken whole, as a new context in the place of the old one; wha
 Rule 3: a change that is bad changes nothing. It is told once, and only when the next look finds the same: two files are never
         replaced at one moment.
 Rule 4: the files are looked at and read in a thread.
+Rule 5: what reads certificates is imported by who has one: it is 8 MB.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from daemon.jobs import Flush, Job
 from daemon.jobs import running as jobs_running
-from daemon.problems import Problem, WrongConfig
+from daemon.wrong_config import Problem, WrongConfig
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 log = structlog.get_logger()
 
@@ -181,6 +183,10 @@ def _content(setting: str, path: Path) -> bytes:
 
 def _leaf(data: bytes, path: Path, now: float | None) -> tuple[x509.Certificate, bytes]:
     """The server's own certificate, which comes first in its chain, and the public key in it."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     try:
         leaf = x509.load_pem_x509_certificates(data)[0]
         public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -198,6 +204,9 @@ def _leaf(data: bytes, path: Path, now: float | None) -> tuple[x509.Certificate,
 
 
 def _public(data: bytes, path: Path) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
     try:
         public = load_pem_private_key(data, None).public_key()
         return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

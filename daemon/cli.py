@@ -32,7 +32,7 @@ class Posthouse(click.Group):
     """The group that says a failure in one sentence, whichever command met it."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from daemon.problems import WrongConfig
+        from daemon.wrong_config import WrongConfig
 
         try:
             return super().invoke(ctx)
@@ -52,10 +52,11 @@ class Posthouse(click.Group):
 def _refusals() -> tuple[type[Exception], ...]:
     """Evaluated only when something was raised, so that its imports cost no command anything."""
     from daemon.listeners import CannotListen
+    from daemon.process import OtherParser
     from daemon.sqlite import DatabaseRefused
     from daemon.word_file import BadWordFile
 
-    return CannotListen, DatabaseRefused, BadWordFile
+    return OtherParser, CannotListen, DatabaseRefused, BadWordFile
 
 
 def _in_words(error: OSError) -> str:
@@ -88,23 +89,31 @@ def posthouse() -> None:
 @level_option
 def serve(named: Path | None, log_level: str) -> None:
     """Run the daemon. Without a config file, the environment says what is needed."""
+    from daemon import footprint
+    from daemon.reading import Reading
+    from daemon.secret import leave_no_core, secrets_in
+
+    leave_no_core()
+    command = _called()
+    reading = Reading(named, command)
+    footprint.import_structlog()
+    import asyncio
+
     import structlog
 
-    from daemon import config, log
+    from daemon import log, process  # most of a start; the config is read meanwhile
 
-    path, settings = settings_of(named)
-    log.configure(log_level, config.secrets(settings))
-    for doubt in config.doubts(path, settings, command=_called()):
+    read = reading.result()
+    log.configure(log_level, secrets_in(read.settings))
+    for doubt in read.doubts:
         structlog.get_logger().warning("config.doubted", why=doubt)
 
-    from daemon import process  # after the config: what is wrong with it need not wait for a server's imports
-
-    def reread() -> Settings:
-        changed = settings_of(path)[1]
-        log.configure(log_level, config.secrets(changed))
+    async def reread() -> Settings:
+        changed = await asyncio.to_thread(lambda: Reading(read.path, command).result().settings)
+        log.configure(log_level, secrets_in(changed))
         return changed
 
-    process.leave(process.serve(settings, reread))
+    process.leave(process.serve(read.settings, reread))
 
 
 @posthouse.command()
@@ -125,6 +134,7 @@ def demo(port: int, open_browser: bool, log_level: str) -> None:
 def check(named: Path | None) -> None:
     """Say everything that is wrong with the config at once."""
     from daemon import certificate, config
+    from daemon.reading import settings_of
 
     path, settings = settings_of(named)
     server = settings.server
@@ -222,13 +232,6 @@ def usage(named: Path | None, as_json: bool, days: int) -> None:
     from daemon.sqlite.reader import read_usage
 
     _print(usage_rows(read_usage(config.glance(config.find(named)).database, days=days)), as_json=as_json)
-
-
-def settings_of(named: Path | None) -> tuple[Path | None, Settings]:
-    from daemon import config, environment
-
-    path = config.find(named)
-    return path, config.load(path) if path else environment.settings(os.environ)
 
 
 def _called() -> str:

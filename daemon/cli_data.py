@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import FAILED, config_option, json_option, posthouse, settings_of
+from daemon.cli import FAILED, config_option, json_option, posthouse
 
 if TYPE_CHECKING:
     from daemon.config import Glance
@@ -28,10 +28,12 @@ account_option = click.option("--account", metavar="gh_…", help="Of this accou
 @click.option("--system", metavar="TEXT", help="What the model is told first; default: bot.system_prompt.")
 def ask(question: str, named: Path | None, model: str | None, system: str | None) -> None:
     """Ask one QUESTION through the pool, streamed as it is answered; "-" reads it from standard input."""
-    from daemon import asking, config, log
+    from daemon import asking, log
+    from daemon.reading import settings_of
+    from daemon.secret import secrets_in
 
     _, settings = settings_of(named)
-    log.configure("error", config.secrets(settings))
+    log.configure("error", secrets_in(settings))
     if not (model := model or settings.bot.model):
         raise click.UsageError(
             "no model: name one with --model, or set bot.model; BASE_URL/models of the upstream lists them"

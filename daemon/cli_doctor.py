@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from daemon.cli import FAILED, PIPE_COLUMNS, config_option, json_option, posthouse, settings_of
+from daemon.cli import FAILED, PIPE_COLUMNS, config_option, json_option, posthouse
 from daemon.doctor.finding import Area, is_ill
 
 
@@ -37,9 +37,11 @@ def doctor(named: Path | None, as_json: bool, named_areas: tuple[str, ...]) -> N
     from daemon.doctor import report
     from daemon.doctor.examination import examine
     from daemon.doctor.findings import findings
+    from daemon.reading import settings_of
+    from daemon.secret import secrets_in
 
     path, settings = settings_of(named)
-    log.configure("critical", config.secrets(settings))
+    log.configure("critical", secrets_in(settings))
     areas = [Area(area) for area in named_areas] or list(Area)
     console = Console(stderr=True)
     columns = SpinnerColumn(), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)

@@ -16,13 +16,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import tomli
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from daemon.agreement import disagreements, repeated_secrets
-from daemon.problems import Problem, WrongConfig, problems_in
+from daemon.problems import problems_in
 from daemon.schema import Server, Settings
 from daemon.schema.gateway import OPENAI, Key
-from daemon.secret import Secret, Sources
+from daemon.secret import Sources, secrets_in
+from daemon.wrong_config import Problem, WrongConfig
 
 NAME = "posthouse.toml"
 VARIABLE = "POSTHOUSE_CONFIG"
@@ -96,24 +97,9 @@ def glance(path: Path | None, environ: Mapping[str, str] = os.environ) -> Glance
     )
 
 
-def secrets(settings: BaseModel) -> Iterator[Secret]:
-    """Every secret in `settings`, for the log to mask."""
-    pending: list[object] = [settings]
-    while pending:
-        match pending.pop():
-            case Secret() as secret:
-                yield secret
-            case BaseModel() as table:
-                pending.extend(value for _, value in table)
-            case tuple() | list() as items:
-                pending.extend(items)
-            case dict() as names:
-                pending.extend(names.values())
-
-
 def doubts(path: Path | None, settings: Settings, *, command: str = "posthouse") -> Iterator[str]:
     """What is not wrong, but unwise or unfinished. `path` is None for the environment; `command` is what we are called by."""
-    if path and os.name == "posix" and any(secret.is_literal for secret in secrets(settings)):
+    if path and os.name == "posix" and any(secret.is_literal for secret in secrets_in(settings)):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             yield f"{path} holds secrets and others may read it (mode {mode:04o}); run: chmod 600 {path}"

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from daemon import config
-from daemon.problems import Problem, WrongConfig, got
+from daemon.problems import got
 from daemon.schema import Settings
 from daemon.schema.places import PORT
 from daemon.secret import Sources
+from daemon.wrong_config import Problem, WrongConfig
 
 ACCOUNT: Mapping[str, str] = {
     "WECHAT_ID": "id",

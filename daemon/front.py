@@ -9,14 +9,15 @@ Rule 3: only an answer of ours tells anything: what is not reached, or answers o
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon.doctor.doors import Site
-from daemon.doctor.facts import First
-from daemon.doctor.own_urls import first_event
 from daemon.doctor.patience import USUAL
 from daemon.session import open_session
+
+if TYPE_CHECKING:
+    from daemon.doctor.facts import First
 
 log = structlog.get_logger()
 
@@ -36,15 +37,18 @@ class Front:
     ) -> None:
         """`context` says whose certificates are believed; `patience` is in seconds."""
         self._public_url, self._password, self._patience = public_url, password, patience
-        self._context = context or ssl.create_default_context()
+        self._context = context
         self.buffers: bool | None = None
 
     async def look(self) -> None:
         """For a job."""
         if self._password is None or not self._public_url.startswith("https://"):
             return
+        from daemon.doctor.doors import Site  # most daemons never look
+        from daemon.doctor.own_urls import first_event
+
         async with open_session() as session:
-            site = Site(self._public_url, session, self._context)
+            site = Site(self._public_url, session, self._context or ssl.create_default_context())
             first = await first_event(site, self._password, seconds=self._patience)
         was, self.buffers = self.buffers, holds_back(first)
         if self.buffers and not was:

@@ -14,14 +14,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from daemon import wiring
-from daemon.config import secrets as secrets_of
 from daemon.jobs import Flush, Job
 from daemon.jobs import running as jobs_running
 from daemon.memory import LOOK_SECONDS, Watermark, limit_bytes
 from daemon.request_log import record
-from daemon.schema import Settings
+from daemon.secret import secrets_in
 from daemon.session import Sessions
 from daemon.sqlite.affinity import SqliteAffinityLedger
 from daemon.sqlite.database import Database
@@ -43,6 +43,9 @@ from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
 from proxy.wire.pool import WirePool
 from proxy.witness import Witnesses
+
+if TYPE_CHECKING:
+    from daemon.schema import Settings
 
 CHECK_SECONDS = 1.0  # how late a free check may be
 
@@ -80,7 +83,7 @@ class OpenGateway:
 
 def hidden_of(settings: Settings) -> list[str]:
     """What must not be seen in an error's body."""
-    return [secret.reveal() for secret in secrets_of(settings)]
+    return [secret.reveal() for secret in secrets_in(settings)]
 
 
 def open_all(sessions: Sessions, settings: Settings) -> None:

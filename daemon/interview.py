@@ -17,12 +17,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from daemon import config
 from daemon.init import Answers, models_of, suggestion
-from daemon.problems import Location, Problem, WrongConfig, problems_in
+from daemon.problems import Location, problems_in
 from daemon.schema.gateway import OPENAI
 from daemon.schema.places import BaseUrl, Listen
 from daemon.schema.secrets import ApiKey
 from daemon.schema.values import AccountId, AppId, ModelNameOrNone
 from daemon.secret import Sources
+from daemon.wrong_config import Problem, WrongConfig
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 

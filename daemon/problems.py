@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from difflib import get_close_matches
 
@@ -18,32 +17,12 @@ from pydantic_core import ErrorDetails
 
 from daemon.schema import Settings, inner_table
 from daemon.schema.values import Table
+from daemon.wrong_config import Problem
 
 SHOWN_CHARACTERS = 60
 MOST_BITS = 128  # of a number that is shown; in hexadecimal TOML takes any, and Python writes none of 4,300 digits
-LOOKS_SECRET = re.compile(r"\b(sk|ph)-[A-Za-z0-9_-]{6,}|//[^/\s@]+@")
 
 Location = Sequence[int | str]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    path: str
-    sentence: str
-
-    def __str__(self) -> str:
-        return LOOKS_SECRET.sub("…", f"{self.path}: {self.sentence}")
-
-
-class WrongConfig(Exception):
-    """Everything that is wrong, at once."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(problems)
-        self.problems = tuple(problems)
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.problems))
 
 
 def problems_in(error: ValidationError, *, inside: Location = ()) -> list[Problem]:

@@ -2,8 +2,9 @@
 The daemon as a process: its event loop, its signals, and what the supervisor hears of it.
 
 Rule 1: the first SIGTERM or SIGINT lets everything end in order; the second ends the process at once.
-Rule 2: SIGHUP has the config read again; a bad one changes nothing and is said.
+Rule 2: SIGHUP has the config read again while requests go on; a bad one changes nothing and is said.
 Rule 3: `READY=1` is said when the listeners are open and not before.
+Rule 4: requests are read by the parser that everything here was tested with, or the process does not start.
 """
 
 from __future__ import annotations
@@ -13,28 +14,41 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
+from aiohttp import http_parser
 
+from daemon import footprint
 from daemon.app import Running, running
 from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
-from daemon.problems import WrongConfig
 from daemon.reload import needs_restart
-from daemon.schema import Settings
 from daemon.sdnotify import Supervisor
+from daemon.wrong_config import WrongConfig
+
+if TYPE_CHECKING:
+    from daemon.schema import Settings
 
 log = structlog.get_logger()
 
 
-def serve(settings: Settings, reread: Callable[[], Settings]) -> int:
+class OtherParser(Exception):
+    """aiohttp has another one, in Python, for where its own was not built: it has had holes that the other had not."""
+
+    def __str__(self) -> str:
+        return "aiohttp is installed without its compiled parser; install it anew, and without AIOHTTP_NO_EXTENSIONS"
+
+
+def serve(settings: Settings, reread: Callable[[], Awaitable[Settings]]) -> int:
     """
-    Run the daemon until it is told to stop: the exit code. Raises CannotListen and DatabaseRefused.
+    Run the daemon until it is told to stop: the exit code. Raises OtherParser, CannotListen and DatabaseRefused.
 
     `reread` gives the settings anew at a SIGHUP; it may raise WrongConfig or OSError, and then nothing changes.
     """
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise OtherParser
     run(_serve(settings, reread))
     return 0
 
@@ -104,9 +118,9 @@ def _forget(loop: asyncio.AbstractEventLoop, number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
 
 
-def _reload(daemon: Running, started: Settings, reread: Callable[[], Settings]) -> None:
+async def _reload(daemon: Running, started: Settings, reread: Callable[[], Awaitable[Settings]]) -> None:
     try:
-        changed = reread()
+        changed = await reread()
     except WrongConfig as wrong:
         log.error("config.refused", why="; ".join(map(str, wrong.problems)))
         return
@@ -119,16 +133,24 @@ def _reload(daemon: Running, started: Settings, reread: Callable[[], Settings]) 
         log.warning("config.postponed", tables=waiting, advice="these changes hold from the next start on")
 
 
-async def _serve(settings: Settings, reread: Callable[[], Settings]) -> None:
+async def _serve(settings: Settings, reread: Callable[[], Awaitable[Settings]]) -> None:
     supervisor = Supervisor.from_environment(os.environ)
     watchdog = []
     if supervisor.watchdog_seconds:
         watchdog.append(Job("watchdog", supervisor.beat, supervisor.watchdog_seconds / 2))
-    with stop_signals() as stop:
-        async with running(settings) as daemon, jobs_running(*watchdog):
-            log.info("daemon.started", url=daemon.url, keys=len(settings.keys), accounts=len(settings.bot.accounts))
-            supervisor.ready()
-            with _on_hangup(lambda: _reload(daemon, settings, reread)):
+    hung_up = asyncio.Event()
+    with stop_signals() as stop, _on_hangup(hung_up.set):  # one that comes during the start is taken up after it
+        async with running(settings) as daemon:
+
+            async def reload() -> None:
+                await hung_up.wait()
+                hung_up.clear()
+                await _reload(daemon, settings, reread)
+
+            async with jobs_running(*watchdog, Job("reload", reload, every_seconds=0)):
+                log.info("daemon.started", url=daemon.url, keys=len(settings.keys), accounts=len(settings.bot.accounts))
+                footprint.settle()
+                supervisor.ready()
                 await stop.wait()
-            supervisor.stopping()
+                supervisor.stopping()
     log.info("daemon.stopped")

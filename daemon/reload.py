@@ -8,9 +8,11 @@ something at the start (listeners, database, page, accounts) or words a page of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from daemon.schema import Settings
-from daemon.schema.bot import Account, Bot
+if TYPE_CHECKING:
+    from daemon.schema import Settings
+    from daemon.schema.bot import Account, Bot
 
 FOR_THE_MODEL = ("model", "system_prompt", "temperature", "max_tokens", "queue_seconds", "api")
 
@@ -22,12 +24,12 @@ def needs_restart(started: Settings, changed: Settings) -> list[str]:
 
 
 def _of_the_bot(started: Bot, changed: Bot) -> list[str]:
-    names = [name for name in type(started).model_fields if name not in (*FOR_THE_MODEL, "accounts")]
+    names = [name for name in vars(started) if name not in (*FOR_THE_MODEL, "accounts")]
     tables = [f"bot.{name}" for name in names if getattr(started, name) != getattr(changed, name)]
     if _opened(started.accounts) != _opened(changed.accounts):
         tables.append("bot.accounts")
     return tables
 
 
-def _opened(accounts: Sequence[Account]) -> list[Account]:
-    return [account.model_copy(update={"model": "", "system_prompt": None}) for account in accounts]
+def _opened(accounts: Sequence[Account]) -> list[dict[str, Any]]:
+    return [{**vars(account), "model": "", "system_prompt": None} for account in accounts]

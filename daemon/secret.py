@@ -3,12 +3,14 @@ A secret, and where it is kept: in the config itself, the environment, a file, o
 
 Rule 1: only `reveal()` gives the value; repr, str and format give "***".
 Rule 2: no error tells a value, only what was looked for.
+Rule 3: whoever holds secrets and crashes leaves no core: they would be in it, and what was being said.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +39,29 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+def secrets_in(settings: object) -> Iterator[Secret]:
+    """Every one, in tables within tables, for the log to mask."""
+    pending = [settings]
+    while pending:
+        match pending.pop():
+            case Secret() as secret:
+                yield secret
+            case tuple() | list() as items:
+                pending.extend(items)
+            case dict() as names:
+                pending.extend(names.values())
+            case object(__dict__=fields):
+                pending.extend(fields.values())
+
+
+def leave_no_core() -> None:
+    """Of this process, and of those it starts from now on."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class SecretMissing(Exception):

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from datetime import datetime, time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from bot.ask import Voice
@@ -26,14 +26,16 @@ from bot.wechat.gate import Credentials, Gate
 from bot.wechat.hold import Timing
 from bot.wechat.intent import Rules
 from bot.wechat.passive import Style
-from daemon.schema import Settings
-from daemon.schema.bot import Account
 from daemon.secret import Secret
 from daemon.server import Limits
 from proxy.alias import Alias, Aliases
 from proxy.callers import Caller, Callers
 from proxy.key import Key, Upstream
 from proxy.reception import GatewaySettings
+
+if TYPE_CHECKING:
+    from daemon.schema import Settings
+    from daemon.schema.bot import Account
 
 
 def upstreams(settings: Settings) -> dict[str, Upstream]:

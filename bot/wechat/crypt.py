@@ -11,8 +11,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
 KEY_BYTES = 32
 BLOCK_BYTES = 32  # WeChat pads to 32, not to the 16 of AES: an unpadder for AES fails on half of all messages
@@ -51,17 +53,18 @@ class Envelope:
     Inside: 16 random bytes, the message's length (4 bytes, big-endian), the message, the app id, padding.
     """
 
-    __slots__ = ("_app_id", "_key")
+    __slots__ = ("_app_id", "_cipher")
 
     def __init__(self, encoding_aes_key: str, app_id: str) -> None:
         """ValueError for a key that is none and for an empty app id."""
         # 43 characters carry 258 bits for 256: WeChat's own samples ignore the last two, and so does b64decode.
-        self._key = base64.b64decode(encoding_aes_key + "=", validate=True)
+        key = base64.b64decode(encoding_aes_key + "=", validate=True)
         self._app_id = app_id.encode()
-        if len(self._key) != KEY_BYTES:
+        if len(key) != KEY_BYTES:
             raise ValueError("an EncodingAESKey has 43 characters")
         if not app_id:
             raise ValueError("an envelope needs the app id")
+        self._cipher = _cipher_of(key)
 
     def __repr__(self) -> str:
         return "<Envelope>"
@@ -74,7 +77,7 @@ class Envelope:
             raise CannotOpen from None
         if not sealed or len(sealed) % BLOCK_BYTES:
             raise CannotOpen
-        cipher = self._cipher().decryptor()
+        cipher = self._cipher.decryptor()
         padded = cipher.update(sealed) + cipher.finalize()
         padding = padded[-1:] * padded[-1]
         if not 1 <= len(padding) <= BLOCK_BYTES or not padded.endswith(padding):
@@ -97,9 +100,13 @@ class Envelope:
             raise ValueError(f"expected {RANDOM_BYTES} random bytes, got {len(random16)}")
         content = random16 + len(message).to_bytes(LENGTH_BYTES, "big") + message + self._app_id
         missing = BLOCK_BYTES - len(content) % BLOCK_BYTES
-        cipher = self._cipher().encryptor()
+        cipher = self._cipher.encryptor()
         return base64.b64encode(cipher.update(content + bytes([missing]) * missing) + cipher.finalize()).decode()
 
-    def _cipher(self) -> Cipher[modes.CBC]:
-        # The key's own first half as the IV is WeChat's choice; the random bytes in front make up for it.
-        return Cipher(algorithms.AES(self._key), modes.CBC(self._key[:16]))
+
+def _cipher_of(key: bytes) -> Cipher[modes.CBC]:
+    # Imported as the first envelope is made, at the start: 7 MB, which without an account in safe mode nobody needs.
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    # The key's own first half as the IV is WeChat's choice; the random bytes in front make up for it.
+    return Cipher(algorithms.AES(key), modes.CBC(key[:16]))

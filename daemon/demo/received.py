@@ -54,7 +54,7 @@ def read(dialect: Dialect, body: bytes, *, is_strict: bool) -> Asked | Raw:
         said = objection(dialect, given) if is_strict else None
         if said is None:
             return asked(dialect, given)
-    except (ValueError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         said = error(
             "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
             "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"

@@ -11,17 +11,18 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import aiohttp_jinja2
-import jinja2
 from aiohttp import web
 
 from daemon.operator.assets import Assets
-from daemon.operator.unindented import Unindented
 from daemon.operator.words import WORDS, Language, language
+
+if TYPE_CHECKING:
+    import jinja2
 
 PAGE_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -38,31 +39,59 @@ TURN_SECONDS = 0.002  # of the event loop, at a stretch
 _PAGE = re.compile(r"[1-9][0-9]{0,5}")
 
 
-def setup_templates(app: web.Application, assets: Assets) -> jinja2.Environment:
-    """The one environment of every page. Templates name a static file as `{{ asset('status.css') }}`."""
-    env = aiohttp_jinja2.setup(
-        app,
-        loader=jinja2.FileSystemLoader(Path(__file__).resolve().parents[1] / "templates"),
-        default_helpers=False,
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-        extensions=[Unindented],
-    )
-    env.globals["asset"] = assets.url
-    return env
+class Templates:
+    """Every page's. Jinja, which is 2 MB, comes with the first page: most daemons show none for days."""
+
+    def __init__(self, assets: Assets) -> None:
+        self._assets = assets
+
+    @cached_property
+    def environment(self) -> jinja2.Environment:
+        """The one there is. Templates name a static file as `{{ asset('status.css') }}`."""
+        import jinja2
+
+        from daemon.operator.unindented import Unindented
+
+        made = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).resolve().parents[1] / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            extensions=[Unindented],
+        )
+        made.globals["asset"] = self._assets.url
+        return made
+
+    def get_template(self, name: str) -> jinja2.Template:
+        return self.environment.get_template(name)
+
+
+TEMPLATES = web.AppKey("templates", Templates)
+
+
+def setup_templates(app: web.Application, assets: Assets) -> Templates:
+    app[TEMPLATES] = templates = Templates(assets)
+    return templates
 
 
 def rendered(request: web.Request, template: str, context: Any, status: int = 200) -> web.Response:
     """`context` is a dataclass; the template sees its fields."""
-    response = aiohttp_jinja2.render_template(template, request, _values(context), status=status)
+    import aiohttp_jinja2
+
+    response = aiohttp_jinja2.render_template(
+        template,
+        request,
+        _values(context),
+        app_key=TEMPLATES,  # type: ignore[arg-type] # of an environment it wants get_template alone
+        status=status,
+    )
     response.headers.update(PAGE_HEADERS)
     return response
 
 
-async def laid_out(templates: jinja2.Environment, template: str, context: Any) -> str:
+async def laid_out(templates: Templates, template: str, context: Any) -> str:
     """The same without a request, for what all may see; a long page lets requests have their turn meanwhile."""
     pieces, now = [], asyncio.get_running_loop().time
     turn_ends_at = now() + TURN_SECONDS

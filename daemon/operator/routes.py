@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-import jinja2
 from aiohttp import web
 
 from bot.store import ExchangeStore, StoreUnavailable
@@ -21,7 +20,7 @@ from daemon.operator.gate import Gate
 from daemon.operator.health import DATABASE_SECONDS, Probes
 from daemon.operator.live import Live, Main, Pace, View
 from daemon.operator.mailroom import Mailroom
-from daemon.operator.page import PAGE_HEADERS, asked_language, asked_page, laid_out, rendered
+from daemon.operator.page import PAGE_HEADERS, Templates, asked_language, asked_page, laid_out, rendered
 from daemon.operator.seen import Look, Seen
 from daemon.operator.sign_in import Seal, SignedOut
 
@@ -46,7 +45,7 @@ class Operator:
         signed_out: SignedOut,
         on_sign_out: Callable[[], None],
         assets: Assets,
-        templates: jinja2.Environment,
+        templates: Templates,
         clock: Callable[[], float],
         is_https: Callable[[web.Request], bool],
         address: Callable[[web.Request], str],

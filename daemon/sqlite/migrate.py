@@ -8,15 +8,11 @@ Rule 3: a published migration never changes; the next change is the next file.
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 import aiosqlite
 
-MIGRATIONS = tuple(
-    script.read_text("utf-8")
-    for script in sorted((files("daemon.sqlite") / "migrations").iterdir(), key=lambda script: script.name)
-    if script.name.endswith(".sql")
-)
+MIGRATIONS = tuple(script.read_text("utf-8") for script in sorted((Path(__file__).parent / "migrations").glob("*.sql")))
 
 
 async def schema_of(connection: aiosqlite.Connection) -> int:

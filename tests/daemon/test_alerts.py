@@ -23,9 +23,9 @@ from daemon.alerts import GRACE_SECONDS, MOST_WAITING, PAUSES, Alerts, open_aler
 from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
 from daemon.notices import Event, Notice
-from daemon.problems import WrongConfig
 from daemon.secret import Secret, Sources
 from daemon.session import open_session
+from daemon.wrong_config import WrongConfig
 from tests.daemon.receiver import CUT, FLOOD, HANG, MOVED, STALL, receiver
 
 DEAD = Notice(Event.KEY_DEAD, "main", "auth", "401 invalid_api_key")

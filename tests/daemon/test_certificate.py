@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 
 from daemon import config
 from daemon.certificate import Certificate, kept_fresh, open_certificate, read_pair
-from daemon.problems import WrongConfig
 from daemon.secret import Sources
+from daemon.wrong_config import WrongConfig
 from tests.pem import Authority, new_key, pem_of, replace
 
 DAY = 86_400.0

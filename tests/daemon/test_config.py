@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import config, environment
-from daemon.problems import WrongConfig
 from daemon.schema import Settings, settings
 from daemon.secret import Sources
+from daemon.wrong_config import WrongConfig
 
 
 def parsed(text: str, **environ: str) -> Settings:

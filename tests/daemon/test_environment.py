@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daemon import environment
-from daemon.problems import WrongConfig
+from daemon.wrong_config import WrongConfig
 
 
 def problems(**environ: str) -> list[str]:

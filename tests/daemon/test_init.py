@@ -17,8 +17,8 @@ import pytest
 from daemon import config
 from daemon.init import Answers, Fresh, caller_lines, config_text, create, models_of, suggestion
 from daemon.interview import hold
-from daemon.problems import WrongConfig
 from daemon.secret import Sources
+from daemon.wrong_config import WrongConfig
 
 NOTHING = {"listen": None, "base_url": None, "model": None, "account": None, "app_id": None}
 USUAL = Answers(listen="127.0.0.1:8080", base_url="https://api.openai.com/v1")

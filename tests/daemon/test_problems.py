@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daemon import config
-from daemon.problems import WrongConfig
 from daemon.secret import Sources
+from daemon.wrong_config import WrongConfig
 
 ACCOUNT = '[bot]\nmodel = "m"\n[[bot.accounts]]\nid = "gh_0123456789ab"\n'
 KEY = '[[keys]]\nname = "main"\nsecret = "a-key"\n'

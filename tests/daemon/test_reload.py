@@ -114,6 +114,15 @@ async def served(file: Path) -> AsyncIterator[Served]:
         await process.wait()
 
 
+async def test_a_hangup_that_comes_with_the_start_is_taken_up_and_ends_nothing(tmp_path: Path) -> None:
+    """Until its handler stood, a moment after READY, a SIGHUP ended the process, as it does by default."""
+    file = tmp_path / "posthouse.toml"
+    file.write_text('server.listen = ["127.0.0.1:0"]')
+    async with served(file) as daemon:
+        await daemon.reload('server.listen = ["127.0.0.1:0"]\nproxy.queue_seconds = 1', "config.reloaded")
+        assert daemon.process.returncode is None
+
+
 async def test_a_running_daemon_takes_up_keys_and_callers_and_refuses_a_bad_file(tmp_path: Path) -> None:
     file = tmp_path / "posthouse.toml"
     async with ScriptedUpstream({"sk-one-0001": [Limited(retry_after="300")], "sk-two-0002": [Answer()]}) as upstream:

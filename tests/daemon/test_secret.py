@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import config
-from daemon.problems import WrongConfig
 from daemon.schema import Settings
-from daemon.secret import Sources
+from daemon.secret import Sources, secrets_in
+from daemon.wrong_config import WrongConfig
 
 KEY = '[[keys]]\nname = "main"\nsecret = "a-key"\n'
 
@@ -111,7 +111,7 @@ def test_no_secret_stands_in_the_repr_of_the_settings() -> None:
     )
 
     assert "canary" not in f"{whole!r}{whole}{whole.keys[0].secret}{whole.operator.password!r}"
-    assert sorted(secret.reveal()[:6] for secret in config.secrets(whole)) == ["canary"] * 4
+    assert sorted(secret.reveal()[:6] for secret in secrets_in(whole)) == ["canary"] * 4
 
 
 def test_a_callers_token_is_kept_as_its_digest() -> None:

@@ -135,7 +135,7 @@ def test_the_json_is_the_same_view_with_names_and_seconds() -> None:
 
 @pytest.fixture(scope="module")
 def templates() -> jinja2.Environment:
-    return setup_templates(web.Application(), read_assets())
+    return setup_templates(web.Application(), read_assets()).environment
 
 
 def rendered(templates: jinja2.Environment, template: str, context: StatusPage, without: str = "") -> str:

@@ -1,0 +1,35 @@
+"""
+That a config is wrong, as whoever is told of it hears it. Pure.
+
+Apart from `daemon.problems`, which finds the words and needs the whole schema for them: who serves hears alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LOOKS_SECRET = re.compile(r"\b(sk|ph)-[A-Za-z0-9_-]{6,}|//[^/\s@]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One line, which never shows anything that looks like an API key."""
+
+    path: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return LOOKS_SECRET.sub("…", f"{self.path}: {self.sentence}")
+
+
+class WrongConfig(Exception):
+    """Everything that is wrong, at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
