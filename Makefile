@@ -1,6 +1,6 @@
 # Two commands need nothing but python3 (3.11 or later) and make:  make demo   make test
 # The rest:  make check  (lint, types, every test, a real browser, other people's clients)   make bench   make system-test   make lock
-.PHONY: help demo test check coverage lint types peers bench faults system-test lock clean
+.PHONY: help demo test check coverage lint types peers bench faults fuzz system-test lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   := .venv
@@ -38,12 +38,18 @@ types: $(VENV)/check.stamp
 system-test: $(VENV)/test.stamp
 	@$(PY) -m pytest tests/system
 
+# A quarter of an hour, on a machine with nothing else to do. Without nginx, haproxy and wrk (Debian has them) their rows are missing.
 bench: $(VENV)/test.stamp
+	@$(PY) -m bench.peers
 	@$(PY) -m bench
 
 # Hours, and wants strace, faketime and root (for a small disk); it says what is missing. One fault alone:  python -m bench.faults
 faults: $(VENV)/test.stamp
 	@$(PY) -m bench.faults
+
+# Two minutes for each reader of strangers' bytes, in an environment of its own: every module runs with counters in it.
+fuzz: $(VENV)/fuzz/ready.stamp
+	@$(VENV)/fuzz/bin/python -m tests.fuzz
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Posthouse needs Python 3.11 or later; %s is %d.%d. Name another one:  make PYTHON=python3.12 demo" % (sys.executable, v[0], v[1]))'
@@ -63,6 +69,11 @@ $(VENV)/test.stamp: requirements-test.txt | $(VENV)/bin/python
 $(VENV)/check.stamp: requirements-check.txt | $(VENV)/bin/python
 	@echo "Installing the locked packages for the checks into $(VENV) (once) ..."
 	@$(INSTALL) requirements-check.txt && touch $@
+
+$(VENV)/fuzz/ready.stamp: requirements.txt tests/fuzz/requirements.txt | $(VENV)/bin/python
+	@echo "Installing the locked packages for fuzzing (once) ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes $(addprefix --requirement=,$(filter %.txt,$^)) && touch $@
 
 # Other people's clients and servers, each in an environment of its own: Python ones need nothing more, the others Node 20 and npm.
 PEERS_IN_PYTHON := $(patsubst tests/%/requirements.txt,$(VENV)/%/python.stamp,$(wildcard tests/peers/*/*/requirements.txt))
@@ -89,9 +100,9 @@ lock:
 	$(LOCK) --output-file requirements.txt
 	$(LOCK) --extra test --constraint requirements.txt --output-file requirements-test.txt
 	$(LOCK) --extra test --extra check --constraint requirements-test.txt --output-file requirements-check.txt
-	for peer in tests/peers/*/*/requirements.in; do $(LOCK_ONE) $$peer --output-file $${peer%.in}.txt || exit; done
+	for peer in tests/peers/*/*/requirements.in tests/fuzz/requirements.in; do $(LOCK_ONE) $$peer --output-file $${peer%.in}.txt || exit; done
 	for peer in tests/peers/*/*/package.json tests/browser/axe/package.json; do $(LOCK_NODE) --prefix $${peer%/*} || exit; done
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .fuzz .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

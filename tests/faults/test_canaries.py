@@ -19,6 +19,7 @@ from daemon.demo.dialects import error
 from daemon.demo.envelope import Account, Mode
 from daemon.demo.refusals import Limited, Revoked
 from daemon.demo.steps import Answer, CutStream, LyingLength, Raw, Reset, Step
+from tests import canaries
 from tests.flows.daemon_bench import Town, path_of, town
 
 CANARIES = {
@@ -64,8 +65,9 @@ def amend(document: dict[str, Any]) -> None:
     document["bot"]["cloudrun"] = {"enabled": True, "secret": CANARIES["relay secret"]}
 
 
-def found(text: str, *, but: tuple[str, ...] = ()) -> list[str]:
-    return [name for name, canary in CANARIES.items() if canary in text and name not in but]
+def found(text: str) -> list[str]:
+    said = text.encode("utf-8", "surrogatepass")
+    return [name for name, canary in CANARIES.items() if any(canaries.found(said, [canary]))]
 
 
 async def every_way_to_fail(place: Town) -> list[str]:
@@ -106,8 +108,9 @@ async def every_way_to_fail(place: Town) -> list[str]:
             told.append(f"{response.headers} {await response.text()}")
     for password in (CANARIES["password"], CANARIES["guessed token"]):
         basic = {"Authorization": encode_basic_auth("operator", password)}
-        async with place.session.get(f"{place.daemon.url}/status.json", headers=basic) as response:
-            told.append(f"{response.headers} {await response.text()}")
+        for path in ("/status", "/status.json", "/metrics"):
+            async with place.session.get(f"{place.daemon.url}{path}", headers=basic) as response:
+                told.append(f"{response.headers} {await response.text()}")
     return told
 
 
