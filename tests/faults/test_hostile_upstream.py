@@ -15,6 +15,8 @@ import pytest
 from daemon.demo.envelope import Account
 from tests.flows.daemon_bench import SAFE, TOKEN, Town, town, words
 
+pytestmark = pytest.mark.usefixtures("both_lanes")
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = ANSWER + b"Transfer-Encoding: chunked\r\n\r\n"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -25,6 +25,8 @@ from daemon.demo.refusals import Limited, NoQuota, ServerError, TooLarge
 from daemon.demo.steps import Answer, CutStream, Raw, Reset, Step
 from tests.flows.daemon_bench import TOKEN, Town, town
 
+pytestmark = pytest.mark.usefixtures("both_lanes")
+
 ASKED: Any = [{"role": "user", "content": "hi"}]
 LEAKS = ("set-cookie", "openai-organization", "openai-project", "x-ratelimit-limit-requests", "cf-ray", "alt-svc")
 

@@ -25,7 +25,7 @@ from daemon.demo.steps import Act, Answer, Call, CutStream
 from daemon.demo.upstream import ScriptedUpstream
 from tests.flows.daemon_bench import TOKEN, town
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.usefixtures("both_lanes")]
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parent.parent / ".venv" / "peers"
