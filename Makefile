@@ -100,7 +100,7 @@ lock:
 	$(LOCK) --output-file requirements.txt
 	$(LOCK) --extra test --constraint requirements.txt --output-file requirements-test.txt
 	$(LOCK) --extra test --extra check --constraint requirements-test.txt --output-file requirements-check.txt
-	for peer in tests/peers/*/*/requirements.in tests/fuzz/requirements.in; do $(LOCK_ONE) $$peer --output-file $${peer%.in}.txt || exit; done
+	for peer in tests/peers/*/*/requirements.in tests/fuzz/requirements.in bench/peers/*/requirements.in; do $(LOCK_ONE) $$peer --output-file $${peer%.in}.txt || exit; done
 	for peer in tests/peers/*/*/package.json tests/browser/axe/package.json; do $(LOCK_NODE) --prefix $${peer%/*} || exit; done
 
 clean:

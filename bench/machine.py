@@ -41,10 +41,31 @@ def raise_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
+def open_files() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads so far, in steps of the kernel's tick (10 ms)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """User and system time so far of all threads, and of the processes it started, in steps of the kernel's tick (10 ms)."""
+    children = [int(child) for of_thread in Path(f"/proc/{pid}/task").glob("*/children") for child in _words(of_thread)]
+    return _ticked(Path(f"/proc/{pid}/stat")) + sum(map(cpu_seconds, children))
+
+
+def cpu_seconds_of_main(pid: int) -> float:
+    """The same of the first thread alone."""
+    return _ticked(Path(f"/proc/{pid}/task/{pid}/stat"))
+
+
+def _ticked(stat: Path) -> float:
+    fields = stat.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _words(of_thread: Path) -> list[str]:
+    try:
+        return of_thread.read_text().split()
+    except FileNotFoundError:  # the thread has ended
+        return []
 
 
 @dataclass(frozen=True, slots=True)

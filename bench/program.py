@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-START_SECONDS = 20.0
+START_SECONDS = 180.0  # LiteLLM takes ten of an idle core, and a minute of a busy one
 STOP_SECONDS = 5.0
 LOOK_SECONDS = 0.002  # between two looks whether a program listens
 LOG_CHARACTERS = 2_000
@@ -36,6 +36,7 @@ class Program:
     name: str
     port: int
     pid: int
+    certificate: Path | None = None  # what it serves TLS with; None: plain
 
 
 @contextlib.asynccontextmanager
@@ -47,6 +48,7 @@ async def running(
     core: int | None,
     folder: Path,
     environ: Mapping[str, str] = os.environ,
+    certificate: Path | None = None,
 ) -> AsyncIterator[Program]:
     """`arguments` make it listen on `port`; its log goes to a file in `folder`, as it would under a supervisor."""
     pinned = arguments if core is None else ["taskset", "--cpu-list", str(core), *arguments]
@@ -62,7 +64,7 @@ async def running(
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             raise DidNotStart(name, log.read_text()[-LOG_CHARACTERS:]) from None
-        yield Program(name, port, process.pid)
+        yield Program(name, port, process.pid, certificate)
     finally:
         await _end(process)
 

@@ -1,16 +1,16 @@
-"""Who takes part in a measurement: the daemon as it is deployed, nginx doing the same, and the upstream behind both."""
+"""Who takes part in a measurement: the daemon as it is deployed, its neighbours doing the same, and the upstream behind all."""
 
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import authority, machine, peers, proxies
 from bench.machine import Cores
 from bench.program import Program, free_port, python, running
-from bench.stub import EVENT_SECONDS
 from bench.wire import TOKEN
 from daemon.demo.envelope import Account, Mode
 
@@ -21,17 +21,20 @@ ACCOUNT = Account(
     app_id="wx00000000000000be",
     aes_key="abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
 )
+PLAIN_ACCOUNT = Account(id="gh_0000000000bf", token="benchtoken")
 PATH = "/wechat"
+PERSONA = "老师"
 PASSWORD = "bench-password"
 
 CONFIG = """
 [server]
 listen = ["127.0.0.1:{port}"]
 database = "sqlite:{database}"
+limits = {{ connections = {streams} }}
 [operator]
 password = "{password}"
 [upstreams.openai]
-base_url = "http://127.0.0.1:{upstream}/v1"
+base_url = "{upstream}/v1"
 [[keys]]
 name = "k1"
 secret = "sk-bench-1"
@@ -43,91 +46,108 @@ name = "bench"
 token = "{token}"
 [bot]
 model = "gpt-5-mini"
+personas = {{ "{persona}" = "Teach." }}
 [[bot.accounts]]
 id = "{account.id}"
 path = "{path}"
 token = "{account.token}"
+{sealed}
+"""
+SEALED = """
 app_id = "{account.app_id}"
 encoding_aes_key = "{account.aes_key}"
 """
 
-# What replaces the key is one line; everything else is what nginx needs to keep connections and to let streams through.
-NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx-error.log warn;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/nginx-body;
-  proxy_temp_path {folder}/nginx-proxy;
-  client_body_buffer_size 64k;
-  keepalive_requests 1000000;
-  upstream stub {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000; }}
-  server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location / {{
-      proxy_pass http://stub;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Authorization "Bearer sk-bench-1";
-      proxy_buffering off;
-    }}
-  }}
-}}
-"""
+NEIGHBOURS = ("nginx", "haproxy")
+QUICK_SECONDS = 1.0
 
 Started = AbstractAsyncContextManager[Program]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`folder` is the benchmark's own and goes away with it."""
+    """`folder` is the benchmark's own and goes away with it. `is_quick`: one short round of everything, to see that it runs."""
 
     folder: Path
     cores: Cores
+    is_quick: bool = False
 
-    def upstream(self, *, think_seconds: float = 0.0, event_seconds: float = EVENT_SECONDS) -> Started:
+    def rounds(self, count: int) -> range:
+        return range(1 if self.is_quick else count)
+
+    def seconds(self, seconds: float) -> float:
+        return min(seconds, QUICK_SECONDS) if self.is_quick else seconds
+
+    def upstream(self, *options: str, is_tls: bool = False) -> Started:
+        """`options` are the stub's."""
         port = free_port()
-        arguments = python("-m", "bench.stub", "--port", str(port), "--think-seconds", str(think_seconds))
-        arguments += ["--event-seconds", str(event_seconds)]
-        return running("upstream", arguments, port=port, core=self.cores.others, folder=self.folder)
+        arguments = python("-m", "bench.stub", "--port", str(port), *options)
+        certificate = authority.certificate(self.folder) if is_tls else None
+        if certificate:
+            arguments += ["--certificate", str(certificate)]
+        core = self.cores.others
+        return running("upstream", arguments, port=port, core=core, folder=self.folder, certificate=certificate)
 
-    def posthouse(self, upstream: Program) -> Started:
-        """Two keys, one caller, one account in safe mode, an empty database; every other setting has its default."""
+    def posthouse(self, upstream: Program, account: Account = ACCOUNT) -> Started:
+        """Two keys, one caller, one account, an empty database, as many connections as fit; all else has its default."""
         port = free_port()
         config = self.folder / f"posthouse-{port}.toml"
         config.touch(mode=0o600)
         config.write_text(
             CONFIG.format(
                 port=port,
-                upstream=upstream.port,
+                streams=_streams(),
+                upstream=f"{'https' if upstream.certificate else 'http'}://127.0.0.1:{upstream.port}",
                 database=self.folder / f"posthouse-{port}.db",
                 token=TOKEN,
                 password=PASSWORD,
-                account=ACCOUNT,
+                account=account,
+                sealed=SEALED.format(account=account) if account.mode is Mode.SAFE else "",
                 path=PATH,
+                persona=PERSONA,
             )
         )
         # An installed package is compiled; a source tree must not be, so its bytecode stands beside the config.
         environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environ["PYTHONPYCACHEPREFIX"] = str(self.folder / "bytecode")
+        if upstream.certificate:
+            environ["SSL_CERT_FILE"] = str(upstream.certificate)
         arguments = python("-m", "daemon", "serve", "--config", str(config))
-        return running("posthouse", arguments, port=port, core=self.cores.measured, folder=self.folder, environ=environ)
+        return self._measured("posthouse", arguments, port, environ)
 
-    def nginx(self, upstream: Program) -> Started | None:
-        """None where it is not installed."""
-        program = nginx_program()
-        if program is None:
-            return None
+    def neighbours(self, upstream: Program) -> list[Started]:
+        """Those of nginx and haproxy that are installed."""
+        started = list[Started]()
+        for proxy in filter(None, map(proxies.installed, NEIGHBOURS)):
+            port = free_port()
+            ports = {"port": port, "upstream": upstream.port}
+            arguments = proxies.arguments(
+                proxy, self.folder, **ports, certificate=upstream.certificate, streams=_streams()
+            )
+            started.append(self._measured(proxy.name, arguments, port))
+        return started
+
+    def peer(self, name: str, upstream: Program) -> Started:
+        """One from the package index. Raises Absent."""
         port = free_port()
-        config = self.folder / f"nginx-{port}.conf"
-        config.write_text(NGINX.format(folder=self.folder, port=port, upstream=upstream.port))
-        arguments = [program, "-p", str(self.folder), "-c", str(config), "-e", str(self.folder / "nginx-error.log")]
-        return running("nginx", arguments, port=port, core=self.cores.measured, folder=self.folder)
+        made = {
+            "openai-forward": lambda: peers.openai_forward(port, upstream.port),
+            "LiteLLM": lambda: peers.litellm(port, upstream.port, self.folder),
+            "wechatpy": lambda: peers.wechatpy(port, PLAIN_ACCOUNT.token, self.folder),
+        }
+        peer = made[name]()
+        return self._measured(name, peer.arguments, port, peer.environ)
+
+    def _measured(
+        self, name: str, arguments: Sequence[str], port: int, environ: Mapping[str, str] = os.environ
+    ) -> Started:
+        return running(name, arguments, port=port, core=self.cores.measured, folder=self.folder, environ=environ)
 
 
-def nginx_program() -> str | None:
-    """Debian has it where a user's PATH does not look."""
-    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+def _streams() -> int:
+    """So many can be open at once: each is two of a program's open files, and it has others."""
+    return machine.open_files() // 2 - 50
+
+
+def absent() -> list[str]:
+    return [name for name in NEIGHBOURS if not proxies.installed(name)]

@@ -64,7 +64,7 @@ class Round:
 
 
 async def measure(stage: Stage) -> Figure:
-    rounds = [await _play(stage) for _ in range(ROUNDS)]
+    rounds = [await _play(stage) for _ in stage.rounds(ROUNDS)]
     head = (
         *("round", "answered on delivery 1 / 2 / 3", "later", "nothing", "model calls", "seconds p50 / p99 / max"),
         *("CPU ms a question", "memory"),
@@ -83,7 +83,8 @@ async def measure(stage: Stage) -> Figure:
 
 
 async def _play(stage: Stage) -> Round:
-    async with stage.upstream(think_seconds=THINK_SECONDS) as upstream, stage.posthouse(upstream) as posthouse:
+    thinking = stage.upstream("--think-seconds", str(THINK_SECONDS))
+    async with thinking as upstream, stage.posthouse(upstream) as posthouse:
         async with WeChatSide(f"http://127.0.0.1:{posthouse.port}{PATH}", ACCOUNT) as side:
             pushes = [
                 (openid, side.signed("text", openid, Content=f"第 {number} 个问题"))

@@ -43,7 +43,7 @@ async def measure(stage: Stage) -> Figure:
         upstream = await stack.enter_async_context(stage.upstream())
         posthouse = await stack.enter_async_context(stage.posthouse(upstream))
         await ask_without_pause(posthouse.port, connections=CONNECTIONS, seconds=WARM_SECONDS)
-        for _ in range(ROUNDS):
+        for _ in stage.rounds(ROUNDS):
             for viewers, so_far in measured.items():
                 async with _watching(posthouse.port, viewers, so_far):
                     await _round(posthouse, so_far)
