@@ -34,9 +34,11 @@ _SAID = frozenset(
 _Use = tuple[bool, str]
 _PLAIN: _Use = (True, "")
 _DROPPED: _Use = (False, "")
+_NO_NAME: _Use = (False, "?")
 _uses: dict[bytes, _Use] = {}
 _UNREMARKABLE = frozenset({b"keep-alive", b"close"})  # of Connection: they name no header that passes otherwise
 
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SOUND = re.compile(rb"(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+: ?[^\x00-\x08\x0a-\x1f\x7f]*)*")
 
 # An ordinary word that looks like an id ("org-anic") is hidden too: rather that than an id shown. In JSON the n of a "\n" may
@@ -49,7 +51,7 @@ _FRAGMENTS = re.compile(
 class Fields(Sequence[tuple[str, str]]):
     """Pairs of name and value, in their order, kept as the `lines` they came in (without their ends)."""
 
-    __slots__ = ("_block", "_pairs", "_passing", "_said", "lines")
+    __slots__ = ("_block", "_has_names", "_pairs", "_passing", "_said", "lines")
 
     def __init__(self, lines: Sequence[bytes], said: dict[str, list[bytes]] | None = None) -> None:
         """`said`: what the head that they are of says of _SAID, where that is known."""
@@ -57,6 +59,7 @@ class Fields(Sequence[tuple[str, str]]):
         self._passing: list[bytes] | None = None
         self._pairs: list[tuple[str, str]] | None = None
         self._block: bytes | None = None
+        self._has_names = True
 
     @classmethod
     def of(cls, pairs: Pairs) -> Fields:
@@ -70,6 +73,11 @@ class Fields(Sequence[tuple[str, str]]):
     def said(self) -> dict[str, list[bytes]]:
         """What is said of _SAID: every value of each name, without the white space around it."""
         return self._sort() if self._said is None else self._said
+
+    def have_names(self) -> bool:
+        """Whether every line begins with a name and a colon, as RFC 9110, 5.1 has it."""
+        self.said()
+        return self._has_names
 
     def get(self, name: str, default: str = "") -> str:
         """The first value of a name, which is in small letters."""
@@ -118,10 +126,12 @@ class Fields(Sequence[tuple[str, str]]):
         """One look at every line, on the way of every answer."""
         passing, said, known = list[bytes](), dict[str, list[bytes]](), _uses
         for line in self.lines:
-            name, _, value = line.partition(b":")
-            use = known.get(name) or _use_of(name)
+            name, colon, value = line.partition(b":")
+            use = (known.get(name) or _use_of(name)) if colon else _NO_NAME
             if use is _PLAIN:
                 passing.append(line)
+            elif use is _NO_NAME:
+                self._has_names = False
             elif use is not _DROPPED:
                 passes, plain = use
                 if passes:
@@ -198,6 +208,8 @@ def redacted(body: bytes, secrets: Sequence[str]) -> bytes:
 
 
 def _use_of(name: bytes) -> _Use:
+    if not _NAME.fullmatch(name):
+        return _NO_NAME
     plain = name.lower().decode("latin-1")
     is_said, passes = plain in _SAID, passes_down(plain)
     use = (passes, plain) if is_said else _PLAIN if passes else _DROPPED

@@ -23,9 +23,9 @@ LINE_BYTES = 16_384  # of a head; twice what we take from callers, since a CDN m
 CHUNK_LINE_BYTES = 4_096
 TRAILER_BYTES = 16_384
 
-_FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*"
-_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?((?:\r\n" + _FIELD + rb")*)")
-_TRAILER = re.compile(_FIELD)
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
+_CONTROL = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
+_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
@@ -125,17 +125,20 @@ class Reader:
 
     def _is_final(self, head: bytes) -> bool:
         """Whether it is the answer's own head, and not that of an interim answer."""
-        found = _HEAD.fullmatch(head)
-        if found is None:
+        first, *lines = head.split(b"\r\n")
+        found, headers = _STATUS.fullmatch(first), Fields(lines)
+        has_control = len(head.translate(None, _CONTROL)) < len(head)
+        if has_control or not head.count(b"\r") == head.count(b"\n") == len(lines):
+            raise Malformed("its head has control bytes")
+        if found is None or not headers.have_names():
             raise Malformed("its head is none")
-        status, lines = int(found[2]), found[3].split(b"\r\n")[1:]
-        if lines and max(map(len, lines)) > LINE_BYTES:
+        if len(head) > LINE_BYTES and max(map(len, lines)) > LINE_BYTES:
             raise Malformed("a line of its head is too long")
+        status = int(found[2])
         if status == 101:
             raise Malformed("it changes the protocol, which nobody asked for")
         if status < 200:
             return False
-        headers = Fields(lines)
         self._frame(status, headers, is_1_1=found[1] == b"1")
         self.head = Head(status, headers)
         return True
