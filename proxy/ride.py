@@ -129,8 +129,7 @@ class Ride:
         self._body = b""  # never sent again from here on
         self._at, self._has_told = _At.PASSED, True
         self._tell(begin)
-        if self._at is _At.PASSED:
-            self._pass_on()
+        self._pass_on()
 
     def _finish(self, last: Command) -> None:
         self._at = _At.OVER
@@ -230,18 +229,22 @@ class Ride:
 
     def _pass_on(self) -> None:
         exchange, errand = self._exchange, self._errand
-        while exchange is not None and not self._is_paused and self._at is _At.PASSED:
-            chunk = exchange.take()
-            if chunk:
+        while exchange is not None and self._passes():
+            if chunk := exchange.take():
                 errand.data(chunk)
                 self._tell(chunk)
-            elif exchange.has_failed:
+                if exchange.has_waiting or not self._passes():
+                    continue
+            if exchange.has_failed:
                 self._finish(errand.lost())
             elif exchange.is_over:
                 self._finish(errand.end())
             else:
                 self._expect_more()
                 return
+
+    def _passes(self) -> bool:
+        return self._at is _At.PASSED and not self._is_paused
 
     def _expect_head(self) -> None:
         if self._exchange is not None and self._upstream is not None:

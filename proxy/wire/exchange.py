@@ -103,6 +103,11 @@ class Exchange:
         return self._upload is not None
 
     @property
+    def has_waiting(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._content)
+
+    @property
     def is_over(self) -> bool:
         """Nothing comes any more: all has been taken, or will be by the next `take`."""
         return self._reader.is_over

@@ -29,6 +29,7 @@ _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _BEGINNING = b"HTTP/1."
 _BLANK = b" \t"
 
@@ -92,6 +93,10 @@ class Reader:
             case _At.OVER:
                 self.is_reusable = False
                 return b""
+            case _At.SIZE if not self._kept and (found := _SIZE.match(data)) is not None:
+                size, start = int(found[1], 16), found.end()
+                if size and len(data) == start + size + 2 and data.endswith(b"\r\n"):
+                    return data[start:-2]  # one chunk in one piece, as most events of a stream come
         return self._chunks(data)
 
     def is_whole_at_end(self) -> bool:
