@@ -1,6 +1,6 @@
 """
-`python -m bench.faults [--seed N] [--share S] [--keep FOLDER] [FIGURE …]`: breaks the daemon, prints each figure when it has it, and writes
-docs/reliability.md when it has them all.
+`python -m bench.faults [--seed N] [--share S] [--keep FOLDER] [FIGURE …]`: breaks the daemon, prints each figure when it has
+it, and writes docs/reliability.md when it has them all.
 
 Rule 1: everything is on loopback, bounded in count and time, and ended by its own process id.
 Rule 2: the page is written by a whole run alone (every figure, share 1), so that its figures belong together. One that was
@@ -24,21 +24,23 @@ from pathlib import Path
 import uvloop
 
 from bench import machine, report
-from bench.faults import crowds, durability, fuzz, kills, soak, troubles
+from bench.faults import crowds, durability, fuzz, kills, restart, soak, troubles, upstreams
 from bench.faults.house import BYTECODE
 from bench.faults.plan import Plan
 from bench.report import Claim, Figure
 
 FIGURES: Mapping[str, Callable[[Plan], Awaitable[Figure]]] = {
     "kills": kills.measure,
+    "restart": restart.measure,
     "durability": durability.measure,
     "slow": crowds.measure_slow,
     "stalled": crowds.measure_stalled,
     "fuzz": fuzz.measure,
     "soak": soak.measure,
+    "upstreams": upstreams.measure,
     "troubles": troubles.measure,
 }
-FIGURE_SECONDS = 5400.0  # a thousand kills on a busy machine; the others take minutes
+FIGURE_SECONDS = 10_800.0  # a thousand kills on a very busy machine; the others take minutes
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 SEED = 20261127
 MOST_BYTES = 8 << 30  # of address space, for each process here: a fault of ours must not take the machine with it

@@ -53,6 +53,10 @@ class Asked:
                 return False
         return not self.red and self.longest < LONGEST_REPLY_SECONDS
 
+    def kept_all_the_same(self, kept: set[str]) -> int:
+        """Of those who were told that it was not kept, and asked to send it again."""
+        return sum(is_refusal(outcome.words) and question in kept for question, outcome in self.outcomes.items())
+
     def __str__(self) -> str:
         red = f", {self.red} red" if self.red else ""
         return f"{self.acknowledged} acknowledged, {self.told} told{red}, {self.longest:.1f} s at most"

@@ -12,14 +12,14 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from bench.faults.house import PASSIVE, SEALED, SECRETS, House, inside
-from bench.faults.mutations import mutated
+from bench.faults.mutations import mutated, reshaped, revalued
 from bench.wire import TOKEN
 from daemon.demo.envelope import Account, seal, signature, signed
 from daemon.demo.steps import JSON, SSE, Act, Answer, Call, Chunk, Head
@@ -28,6 +28,9 @@ ANSWER_SECONDS = 15.0
 SILENCE_SECONDS = 0.5  # after which a head that got no answer is taken for unfinished
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 MOST_CHOICES = 4
+HALF = 0.5  # of what comes is changed byte by byte, the other half in what it says
+NO_LINES = str.maketrans("\r\n\0", "   ")  # in a header's value, which would be another header
+Fields = dict[str, str | int]
 TRACEBACK = b"Traceback (most recent call last)"
 
 
@@ -71,7 +74,7 @@ class Almost:
         body = b"".join(act.data for act in acts if isinstance(act, Chunk))
         is_stream = any(isinstance(act, Head) and act.headers is SSE for act in acts)
         yield Head(200, SSE if is_stream else JSON)
-        yield Chunk(mutated(body, self.chance))
+        yield Chunk(mutated(body, self.chance) if self.chance.random() < HALF else _reshaped(body, self.chance))
 
 
 @dataclass(slots=True)
@@ -81,9 +84,14 @@ class Doors:
     chance: random.Random
 
     async def heads(self, tally: Tally) -> None:
-        given = mutated(self.chance.choice(HEADS), self.chance)
+        good = self.chance.choice(HEADS)
+        given = mutated(good, self.chance) if self.chance.random() < HALF else _revalued(good, self.chance)
         answer = b""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.house.port)
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.house.port)
+        except OSError as error:
+            tally.faults.append(f"nobody listens ({error}) for {given[:200]!r}")
+            return
         try:
             writer.write(given)
             with suppress(TimeoutError, ConnectionError):
@@ -96,20 +104,19 @@ class Doors:
 
     async def json(self, tally: Tally) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-        await self._post(
-            tally, "/v1/chat/completions", mutated(self.chance.choice(BODIES), self.chance), headers=headers
-        )
+        good = self.chance.choice(BODIES)
+        given = mutated(good, self.chance) if self.chance.random() < HALF else _reshaped(good, self.chance)
+        await self._post(tally, "/v1/chat/completions", given, headers=headers)
 
     async def xml(self, tally: Tally) -> None:
         stamp, nonce = str(int(time.time())), str(self.chance.randrange(10**9))
         query = {"timestamp": stamp, "nonce": nonce, "signature": signature(PASSIVE.token, stamp, nonce)}
-        await self._post(tally, "/passive", mutated(self._push(PASSIVE), self.chance), params=query)
+        await self._post(tally, "/passive", self._almost(PASSIVE), params=query)
 
     async def sealed(self, tally: Tally) -> None:
         stamp, nonce = str(int(time.time())), str(self.chance.randrange(10**9))
-        how, message = self.chance.randrange(4), self._push(SEALED)
-        if how == 0:
-            message = mutated(message, self.chance)
+        how = self.chance.randrange(4)
+        message = self._push(SEALED) if how else self._almost(SEALED)
         envelope = seal(SEALED, message, self.chance.randbytes(16))
         if how == 1:
             envelope = mutated(envelope.encode(), self.chance).decode("latin-1")
@@ -132,8 +139,13 @@ class Doors:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         await self._post(tally, "/v1/chat/completions", self.chance.choice(BODIES), headers=headers)
 
-    def _push(self, account: Account) -> bytes:
-        fields: dict[str, str | int] = {
+    def _almost(self, account: Account) -> bytes:
+        if self.chance.random() < HALF:
+            return mutated(self._push(account), self.chance)
+        return self._push(account, change=lambda fields: revalued(fields, self.chance))
+
+    def _push(self, account: Account, change: Callable[[Fields], Fields] = dict) -> bytes:
+        fields: Fields = {
             "FromUserName": f"o{self.chance.randrange(200)}",
             "MsgType": self.chance.choice(("text", "text", "text", "image", "voice", "event", "location")),
             "Content": self.chance.choice(("继续", "清空", "帮助", "问题", "作画 一只猫", "角色 老师")),
@@ -142,7 +154,7 @@ class Doors:
             "PicUrl": "http://mmbiz.qpic.cn.invalid/x",
         }
         plain = Account(account.id, account.token)
-        return signed(plain, fields, timestamp=int(time.time()), nonce="1", random=bytes(16)).body
+        return signed(plain, change(fields), timestamp=int(time.time()), nonce="1", random=bytes(16)).body
 
     async def _post(self, tally: Tally, path: str, body: bytes, **more: object) -> None:
         data, status = b"", None
@@ -157,6 +169,26 @@ class Doors:
             tally.faults.append(f"no answer for {body[:200]!r}")
             return
         tally.saw(data, status, body)
+
+
+def _reshaped(body: bytes, chance: random.Random) -> bytes:
+    """A JSON document, or each event of a stream now and then."""
+    if not body.startswith(b"data: "):
+        return json.dumps(reshaped(json.loads(body), chance)).encode()
+    events = body.split(b"\n\n")
+    for number, event in enumerate(events):
+        if event.startswith(b"data: {") and chance.random() < HALF:
+            events[number] = b"data: " + json.dumps(reshaped(json.loads(event[6:]), chance)).encode()
+    return b"\n\n".join(events)
+
+
+def _revalued(request: bytes, chance: random.Random) -> bytes:
+    """The body stays as long as the head says, unless it is that which is changed."""
+    head, blank, body = request.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    fields = revalued(dict(line.split(": ", 1) for line in lines), chance)
+    said = [f"{name}: {str(value).translate(NO_LINES)}" for name, value in fields.items()]
+    return "\r\n".join([first, *said]).encode() + blank + body
 
 
 def _request(method: str, path: str, *lines: str, body: bytes = b"") -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.faults import trace
+from bench.faults.askers import HOLD_SECONDS
 from bench.faults.people import Reader
 from bench.faults.plan import Plan
 from bench.faults.stand import Stand, standing
@@ -110,7 +111,7 @@ async def _round(each: Round, folder: Path, plan: Plan) -> Result:
     folder.mkdir()
     output = folder / "trace"
     tree = _spoilt(folder / "tree") if each.is_spoilt else ROOT
-    async with standing(folder, random.Random(plan.seed), tree=tree) as stand:
+    async with standing(folder, random.Random(plan.seed), tree=tree, hold_seconds=HOLD_SECONDS) as stand:
         await stand.house.start()
         tracer = await traced(stand.house.pid, output, inject=each.inject)
         readers, [caller] = stand.readers(plan.of(QUESTIONS // 2), plan.of(QUESTIONS // 2)), stand.callers(1)

@@ -16,24 +16,37 @@ from bench.faults.house import KEYS, SECRETS, House
 from bench.faults.mutations import mutated
 from bench.faults.plan import Plan
 from bench.machine import memory
-from bench.program import ROOT
+from bench.program import LOG_CHARACTERS, ROOT
 from bench.report import Claim, Figure
 from daemon import config
 from daemon.demo.upstream import ScriptedUpstream
-from daemon.problems import WrongConfig
+from daemon.wrong_config import WrongConfig
 
 AT_ONCE = 48
 RELOADS = 400  # of the configs, by SIGHUP; the others are parsed as the daemon parses them, without a process each
 RELOAD_SECONDS = 10.0
 INPUTS = {"heads": 60_000, "json": 40_000, "xml": 40_000, "sealed": 30_000, "answers": 20_000, "toml": 10_000}
 
-HOW = """Each input is a good one with one to four changes: bytes flipped, cut, repeated, exchanged, or replaced
-by what parsers stumble over. *Heads* go out on a connection each; *json* are bodies of requests with a right
+HOW = """Half of the inputs are good ones with one to four changes of bytes: flipped, cut, repeated, exchanged, or
+replaced by what parsers stumble over, which most of them refuse; the other half are well-formed, with odd values, or some
+too many or missing. *Heads* go out on a connection each; *json* are bodies of requests with a right
 token; *xml* are pushes whose plain signature is right; *sealed* are pushes to an account in safe mode: the
 message, the envelope or the query is changed, and all else signed and sealed as it should be; *answers* are the
 upstream's, streamed and whole, to callers and to subscribers; *toml* is the daemon's own config, by SIGHUP
 while it runs and by its parser. A *fault* is a 500 of ours, a crash in the log, a traceback, or a secret of the
 config in anything that came back or was logged."""
+
+
+class DidNotLive(Exception):
+    """Nothing that comes after it can be measured."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.code = house.process.returncode if house.process else None
+        self.log = house.log.read_text(errors="replace")[-LOG_CHARACTERS:]
+
+    def __str__(self) -> str:
+        return f"posthouse ended with {self.code}; the end of its log:\n{self.log}"
 
 
 async def measure(plan: Plan) -> Figure:
@@ -51,6 +64,8 @@ async def measure(plan: Plan) -> Figure:
                     upstream.script |= {key: [Almost(chance)] for key in KEYS}
                 await many(door, tallies[name], plan.of(INPUTS[name]), forget=upstream.requests.clear)
                 plan.say(f"fuzz: {name}: {dict(tallies[name].counts)}, {len(tallies[name].faults)} faults")
+                if not house.is_alive:
+                    raise DidNotLive(house)
             upstream.script |= {key: [Discreet()] for key in KEYS}
             await _configs(doors, tallies["toml"], plan.of(INPUTS["toml"]), plan.of(RELOADS))
             async with doors.session.get(f"{house.url}/healthz") as response:

@@ -34,7 +34,9 @@ SEALED = Account(
 APP_SECRET = "0123456789abcdef0123456789abcdef"
 SECRETS = (*KEYS, TOKEN, PASSWORD, APP_SECRET, PASSIVE.token, VERIFIED.token, SEALED.token, SEALED.aes_key)
 
-SETTINGS = ("port", "upstream", "wechat", "hold", "hold_seconds", "answer_seconds", "queue_seconds", "limits")
+SETTINGS = (
+    *("port", "upstream", "patience", "wechat", "hold", "hold_seconds", "answer_seconds", "queue_seconds", "limits"),
+)
 BYTECODE = "PYTHONPYCACHEPREFIX"
 START_SECONDS, STOP_SECONDS = 60.0, 15.0  # on a machine with other things to do
 LOOK_SECONDS = 0.005
@@ -49,6 +51,7 @@ database = "sqlite:{database}"
 password = "{PASSWORD}"
 [upstreams.openai]
 base_url = "{upstream}"
+{patience}
 [[keys]]
 name = "k1"
 secret = "{KEYS[0]}"
@@ -87,7 +90,9 @@ encoding_aes_key = "{SEALED.aes_key}"
 
 @dataclass(slots=True)
 class House:
-    """`upstream` and `wechat` are base URLs. `before` stands before the program: strace, faketime."""
+    """
+    `upstream` and `wechat` are base URLs. `before` stands before the program: strace, faketime. People wait for `up`.
+    """
 
     folder: Path
     upstream: str
@@ -97,11 +102,13 @@ class House:
     answer_seconds: float = 300.0
     queue_seconds: float = 8.0
     limits: str = ""
+    patience: str = ""  # with the upstream
     database: Path | None = None
     module: str = "daemon"
     tree: Path = ROOT
     before: Sequence[str] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Sequence[int] = ()  # of ours, that it has too
     port: int = field(default_factory=free_port)
     up: asyncio.Event = field(default_factory=asyncio.Event)
     process: asyncio.subprocess.Process | None = None
@@ -146,7 +153,7 @@ class House:
         arguments = [*self.before, *python("-m", self.module, "serve", "--config", str(self.config))]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *arguments, stdout=log, stderr=log, cwd=self.tree, env=environ
+                *arguments, stdout=log, stderr=log, cwd=self.tree, env=environ, pass_fds=self.files
             )
 
     async def listening(self) -> None:
@@ -159,11 +166,11 @@ class House:
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             raise DidNotStart("posthouse", self.log.read_text()[-LOG_CHARACTERS:]) from None
-        self.up.set()
 
     async def start(self) -> None:
         await self.spawn()
         await self.listening()
+        self.up.set()
 
     def kill(self) -> None:
         self.up.clear()
@@ -226,6 +233,7 @@ def _event(line: str) -> dict[str, Any]:
         event = json.loads(line)
     except ValueError:
         event = None
-    return (
-        event if isinstance(event, dict) and "event" in event else {"event": f"not an event: {line[:80]}", "level": ""}
-    )
+    if isinstance(event, dict) and "event" in event:
+        return event
+    is_torn = line.startswith('{"') and not line.endswith("}")  # a kill may come within a line
+    return {"event": "torn line" if is_torn else f"not an event: {line[:80]}", "level": ""}

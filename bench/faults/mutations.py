@@ -1,13 +1,17 @@
 """
 Inputs that are almost right: a good one, changed at random in a few places. Pure.
 
-Rule: all chance comes from the `Random` that is handed in, so that a seed gives the same inputs again.
+Rule 1: all chance comes from the `Random` that is handed in, so that a seed gives the same inputs again.
+Rule 2: `mutated` changes bytes, which most parsers refuse; `reshaped` and `revalued` change what well-formed input says, which
+        goes further in.
 """
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 MOST_CHANGES = 4
 MOST_REPEATED = 2000
@@ -50,6 +54,62 @@ TOKENS: Sequence[bytes] = (
         b"0x",
     ),
 )
+
+ODD_WORDS: Sequence[str] = (
+    *("", " ", "\0", "\n", "\r\nX: y", "]]>", "<xml>", "&a;", "\u202e", "\ufeff", "😀" * 600, "a" * 70_000, "9" * 400),
+    *(
+        "-1",
+        "0x10",
+        "NaN",
+        "null",
+        "../..",
+        "%00",
+        "%2e%2e",
+        "data: [DONE]\n\n",
+        "继续",
+        "帮助",
+        "{{7*7}}",
+        "' OR 1=1--",
+    ),
+)
+ODD_VALUES: Sequence[Any] = (
+    *(None, True, False, 0, -1, 2**31, 2**63, 2**70, 1e308, -0.0, "\ud800", [], {}, [[]], {"": None}, [None] * 300),
+    *ODD_WORDS,
+)
+
+
+def reshaped(good: Any, chance: random.Random) -> Any:
+    """A JSON document with one to three of its values replaced, taken out, wrapped, or joined by another."""
+    changed = copy.deepcopy(good)
+    for _ in range(chance.randint(1, 3)):
+        places = [*_places(changed)]
+        if not places:
+            return chance.choice(ODD_VALUES)
+        where, key = chance.choice(places)
+        match chance.randrange(5):
+            case 0:
+                del where[key]
+            case 1:
+                where[key] = [where[key]]
+            case 2 if isinstance(where, dict):
+                where[chance.choice(ODD_WORDS)] = chance.choice(ODD_VALUES)
+            case _:
+                where[key] = copy.deepcopy(chance.choice(ODD_VALUES))
+    return changed
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in it with each of its keys."""
+    if isinstance(value, dict | list):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from _places(value[key])
+
+
+def revalued(fields: Mapping[str, str | int], chance: random.Random) -> dict[str, str | int]:
+    """Fields of a push or of a head, one or two of them with an odd value."""
+    names = chance.sample(sorted(fields), k=chance.randint(1, 2))
+    return {**fields, **{name: chance.choice(ODD_WORDS) for name in names}}
 
 
 def mutated(good: bytes, chance: random.Random) -> bytes:

@@ -183,7 +183,8 @@ class Caller:
                         self.scene.pass_by(Point.STREAMING)
                     received += piece
         except (ClientError, TimeoutError, OSError):
-            return "cut" if received else "no answer"
+            says_so = streams and b'"error"' in received.rpartition(b"data: ")[2]
+            return "visibly cut" if says_so else "cut" if received else "no answer"
         text = _streamed(received) if streams else _plain(received)
         if text is None:
             return "visibly cut"
