@@ -23,6 +23,7 @@ from proxy.visit import House
 
 BODY_BYTES = 65_536  # larger ones are for the other lane; so much goes upstream in one write
 BODY_SECONDS = 1.0  # for a body to come behind its head
+LAST_WORD_SECONDS = 0.5  # for the request of a caller who could not know that the answer before it was the last
 MOST_WRITTEN = 16_384  # and not yet taken by the caller; above it nothing more is read of its answer
 RESOLUTION = 0.001  # seconds; a loop may be so much early
 WAITING_BYTES = 2 * BODY_BYTES  # of what was pipelined behind a request; above it we stop reading
@@ -79,7 +80,7 @@ class Door(asyncio.Protocol):
 
     __slots__ = (
         *("_address", "_alarm", "_alarm_at", "_awaits_body", "_connections", "_doors", "_due", "_has_asked", "_house"),
-        *("_is_full", "_kept", "_limits", "_loop", "_passage", "_take_over", "_transport"),
+        *("_has_said_so", "_is_full", "_kept", "_limits", "_loop", "_passage", "_take_over", "_transport"),
     )
 
     def __init__(
@@ -99,6 +100,7 @@ class Door(asyncio.Protocol):
         self._kept = b""  # what came and is not served yet
         self._is_full = False  # the caller takes no more for now
         self._has_asked = self._awaits_body = False
+        self._has_said_so = False  # that this answer is the connection's last
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._due: float | None = None  # when we have waited for the caller long enough
@@ -155,7 +157,8 @@ class Door(asyncio.Protocol):
 
     @property
     def closes(self) -> bool:
-        return self._doors.is_draining
+        self._has_said_so = self._doors.is_draining
+        return self._has_said_so
 
     def write(self, data: bytes) -> None:
         if data and self._transport is not None:
@@ -163,11 +166,15 @@ class Door(asyncio.Protocol):
 
     def ended(self) -> None:
         self._passage = None
-        self._doors.rests(self)
         transport = self._transport
+        is_last = self._doors.is_draining and self._has_said_so
+        if self._doors.is_draining and not is_last and not self._kept and transport is not None:
+            self._wait(LAST_WORD_SECONDS)  # and the daemon's end waits for it too
+            return
+        self._doors.rests(self)
         if transport is None:
             return
-        if self._doors.is_draining:
+        if is_last:
             transport.close()
         elif self._kept:
             self._loop.call_soon(self._go_on)

@@ -30,7 +30,7 @@ from daemon.sqlite.usage import SqliteUsage
 from proxy.affinity import Affinity
 from proxy.allowance import Allowances
 from proxy.chat import Chat
-from proxy.checks import check_due
+from proxy.checks import check_due, look_for_resting
 from proxy.draft import Unsupported
 from proxy.draw import Drawing
 from proxy.forward import Gateway
@@ -178,7 +178,8 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
         )
         memory_watch = Job("memory", memory.look_now, LOOK_SECONDS)
         checks = Job("free checks", lambda: check_due(pool, sessions.towards), CHECK_SECONDS)
-        async with jobs_running(health_flush, usage_flush, objects_flush, checks, memory_watch):
+        looks = Job("looks at resting upstreams", lambda: look_for_resting(pool, sessions.towards), CHECK_SECONDS)
+        async with jobs_running(health_flush, usage_flush, objects_flush, checks, looks, memory_watch):
             yield OpenGateway(
                 pool=pool,
                 edge=edge,

@@ -9,7 +9,7 @@ Rule 3: every change is returned, for the log.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from proxy.cells import Cell, Cells
@@ -24,6 +24,7 @@ from proxy.guard import (
     UpstreamGuard,
 )
 from proxy.health import Event, State
+from proxy.key import Key
 from proxy.lease import EVENT_OF_STATE, Change, Lease
 from proxy.penalty import Cooldown, Downfall, penalty
 from proxy.slot import Slot
@@ -90,6 +91,32 @@ class Aftermath:
             return (checked, Change("key.recovered", slot.key.name, slot.rule))
         fine = penalty(verdict, slot.key, model="", organization=slot.organization)
         return (checked, *self._fall(slot, verdict, fine, now)) if isinstance(fine, Downfall) else (checked,)
+
+    def resting(self) -> dict[str, Key]:
+        """A key of each upstream that rests because it failed, by the upstream's name."""
+        now, found = self._clock(), dict[str, Key]()
+        for slot in self._slots.values():
+            cell = self._cells.get(("upstream", slot.key.upstream.name))
+            if cell is not None and cell.rule == BREAKER and cell.until > now:
+                found.setdefault(slot.key.upstream.name, slot.key)
+        return found
+
+    def looked_for(self, key: Key, verdict: Verdict, sent_at: float) -> bool:
+        """
+        What a look at a resting upstream told: after whatever is not a failure of its own, one request may try at once. Whether
+        that is so.
+        """
+        cell = self._cells.get(("upstream", key.upstream.name))
+        if verdict.rule in FAILURES or cell is None or cell.rule != BREAKER or sent_at <= cell.since:
+            return False
+        cell.until = min(cell.until, self._clock())
+        return True
+
+    def met(self, strangers: Iterable[Key]) -> None:
+        """Keys that nobody has tried yet: an upstream that rests because it rejected all others may take them."""
+        for name in {("upstream", key.upstream.name) for key in strangers}:
+            if (cell := self._cells.get(name)) is not None and cell.rule == INCIDENT:
+                self._cells.drop({name})
 
     def _succeeded(self, slot: Slot, lease: Lease) -> Changes:
         slot.has_answered(self._clock())

@@ -1,5 +1,5 @@
 """
-Free checks: a rejected key is looked at with `GET /v1/models`, which costs nothing.
+Free checks: a rejected key, and an upstream that rests, are looked at with `GET /v1/models`, which costs nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from proxy.upstream import report
 from proxy.verdict import Answer, Rule, Verdict, judge
 
 CHECK_SECONDS = 20.0  # for one check; what takes longer told nothing, and is asked again
+LOOK_SECONDS = 2.0  # for a look at a resting upstream; the next one comes soon
 MODELS = Target("/v1/models")
 
 
-async def check(key: Key, session_towards: SessionTowards) -> Verdict:
+async def check(key: Key, session_towards: SessionTowards, seconds: float = CHECK_SECONDS) -> Verdict:
     """What the upstream says of the key. Never raises for what the network does: that is the verdict `connect`."""
     headers = CIMultiDict([*authorization(key), ("Accept-Encoding", "identity")])
     url = URL(MODELS.url(key.upstream), encoded=True)
-    timeout = ClientTimeout(total=CHECK_SECONDS)
+    timeout = ClientTimeout(total=seconds)
     session = session_towards(key.upstream)
     try:
         async with session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
@@ -53,3 +54,11 @@ async def check_due(pool: KeyPool, session_towards: SessionTowards) -> None:
     due = pool.checks_due()
     for key, verdict in zip(due, await asyncio.gather(*(check(key, session_towards) for key in due)), strict=True):
         report(list(pool.checked(key, verdict)))
+
+
+async def look_for_resting(pool: KeyPool, session_towards: SessionTowards) -> None:
+    """An upstream that answers again need not rest to the end: a request may try."""
+    resting = pool.resting()
+    verdicts = await asyncio.gather(*(check(key, session_towards, LOOK_SECONDS) for key, _ in resting))
+    for (key, sent_at), verdict in zip(resting, verdicts, strict=True):
+        pool.looked_for(key, verdict, sent_at)

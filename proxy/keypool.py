@@ -212,6 +212,16 @@ class KeyPool:
         self._changed(changes)
         return changes
 
+    def resting(self) -> tuple[tuple[Key, float], ...]:
+        """A key of each upstream that rests because it failed, and the time now: `looked_for` wants both again."""
+        now = self._clock()
+        return tuple((key, now) for key in self._aftermath.resting().values())
+
+    def looked_for(self, key: Key, verdict: Verdict, sent_at: float) -> None:
+        if self._aftermath.looked_for(key, verdict, sent_at):
+            self._rankings.wake()
+            self._changed(())
+
     # --- from outside
 
     def snapshot(self) -> tuple[KeyView, ...]:
@@ -264,6 +274,7 @@ class KeyPool:
     def reconfigure(self, keys: Sequence[Key]) -> None:
         """Other keys from now on; one whose secret is known keeps its health, whatever it is called now."""
         known = self._retired | self._slots
+        self._aftermath.met(key for key in keys if key.fingerprint not in known)
         self._slots.clear()
         for place, key in enumerate(keys):
             slot = known.pop(key.fingerprint) if key.fingerprint in known else Slot(key)
