@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -25,9 +26,14 @@ MOST_IDLE = 256  # towards one place; a burst may have more, whose connections a
 
 @dataclass(slots=True)
 class _Shelf:
-    """The connections to one place that wait, the oldest first."""
+    """
+    The connections to one place that wait, the oldest first. `keep` and `forget` are told of them: made once, since there may be
+    thousands.
+    """
 
     place: Place
+    keep: Callable[[Connection], None]
+    forget: Callable[[Connection], None]
     idle: deque[Connection] = field(default_factory=deque)
 
 
@@ -64,7 +70,7 @@ class WirePool:
         shelf = self._shelf_of(upstream)
         try:
             async with asyncio.timeout(upstream.connect_seconds):
-                connection = await self._dialer.dial(shelf.place, lambda: self._new(shelf))
+                connection = await self._dialer.dial(shelf.place, lambda: Connection(shelf.keep, shelf.forget))
         except TimeoutError as failure:
             raise NotSent from failure
         if connection.is_open:  # else it has been forgotten already
@@ -85,12 +91,15 @@ class WirePool:
         known = self._known.get((upstream.base_url, upstream.source_address))
         if known is None:
             place = Place(origin_of(upstream.base_url), upstream.source_address)
-            known = self._shelves.setdefault(place, _Shelf(place))
+            known = self._shelves.get(place) or self._new_shelf(place)
             self._known[upstream.base_url, upstream.source_address] = known
         return known
 
-    def _new(self, shelf: _Shelf) -> Connection:
-        return Connection(lambda free: self._keep(shelf, free), lambda lost: self._forget(shelf, lost))
+    def _new_shelf(self, place: Place) -> _Shelf:
+        shelf = self._shelves[place] = _Shelf(
+            place, lambda free: self._keep(shelf, free), lambda lost: self._forget(shelf, lost)
+        )
+        return shelf
 
     def _is_fresh(self, connection: Connection) -> bool:
         """Whether nothing has come of it since: neither bytes nor an end that the loop has not got to yet."""
