@@ -26,10 +26,7 @@ MOST_IDLE = 256  # towards one place; a burst may have more, whose connections a
 
 @dataclass(slots=True)
 class _Shelf:
-    """
-    The connections to one place that wait, the oldest first. `keep` and `forget` are told of them: made once, since there may be
-    thousands.
-    """
+    """The connections to one place that wait, the oldest first. `keep` and `forget` are told of each, and made once."""
 
     place: Place
     keep: Callable[[Connection], None]
