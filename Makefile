@@ -43,7 +43,7 @@ bench: $(VENV)/test.stamp
 	@$(PY) -m bench.peers
 	@$(PY) -m bench
 
-# Hours, and wants strace, faketime and root (for a small disk); it says what is missing. One fault alone:  python -m bench.faults
+# An hour, and wants strace, faketime and root (for a small disk); it says what is missing. One fault alone:  python -m bench.faults
 faults: $(VENV)/test.stamp
 	@$(PY) -m bench.faults
 
