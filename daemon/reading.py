@@ -80,7 +80,11 @@ def main() -> None:
         outcome = Read(path, settings, tuple(config.doubts(path, settings, command=command)))
     except (WrongConfig, OSError) as wrong:
         outcome = wrong
-    _Plain(sys.stdout.buffer).dump(outcome)
+    try:
+        _Plain(sys.stdout.buffer).dump(outcome)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the daemon was killed meanwhile; Python would write a traceback, now or as it ends
+        os._exit(1)
 
 
 class _Plain(pickle.Pickler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,3 +114,13 @@ def test_a_reader_that_is_killed_is_an_error_like_a_file_that_cannot_be_read(
 
     with pytest.raises(ChildProcessError, match="did not come to its end"):
         Reading(file, "posthouse").result()
+
+
+def test_who_is_killed_while_it_starts_leaves_no_traceback_of_its_reader(file: Path) -> None:
+    """Each kill -9 during a start left ten lines in the log, of the process that had nobody to write to any more."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    program = (sys.executable, "-c", "from daemon.reading import main; main()", "posthouse", str(file))
+    with os.fdopen(theirs, "wb") as nobody:
+        ended = subprocess.run(program, stdout=nobody, stderr=subprocess.PIPE, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"")
