@@ -15,8 +15,8 @@ CANNOT_START = (
     f"sed -i 's/^    run(_serve(settings, reread))/    raise OSError(5, \"the engine is missing\")/' {PROCESS}"
 )
 DIES_SOON = (
-    f"sed -i 's/^            supervisor.ready()/            supervisor.ready(); "
-    f"asyncio.get_running_loop().call_later(1.0, os._exit, 3)/' {PROCESS}"
+    rf"sed -i 's/^\( *\)supervisor.ready()/\1supervisor.ready(); "
+    f"asyncio.get_running_loop().call_later(1.0, os._exit, 3)/' {PROCESS} && grep -q call_later {PROCESS}"
 )
 MIGRATES = "echo 'CREATE TABLE of_the_broken_release (x);' >daemon/sqlite/migrations/9999_broken.sql"
 
