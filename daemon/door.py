@@ -155,8 +155,7 @@ class Door(asyncio.Protocol):
 
     # --- the answer's way (proxy.passage.Way)
 
-    @property
-    def closes(self) -> bool:
+    def is_last(self) -> bool:
         self._has_said_so = self._doors.is_draining
         return self._has_said_so
 

@@ -17,7 +17,7 @@ from typing import overload
 from proxy.header_names import REQUEST_ID, passes_down, passes_up
 from proxy.key import Key
 
-__all__ = ["REQUEST_ID", "Fields", "Pairs", "authorization", "passable_down", "passable_up", "redacted"]
+__all__ = ["REQUEST_ID", "TOKEN", "Fields", "Pairs", "authorization", "passable_down", "passable_up", "redacted"]
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -36,10 +36,10 @@ _PLAIN: _Use = (True, "")
 _DROPPED: _Use = (False, "")
 _NO_NAME: _Use = (False, "?")
 _uses: dict[bytes, _Use] = {}
-_UNREMARKABLE = frozenset({b"keep-alive", b"close"})  # of Connection: they name no header that passes otherwise
 
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_SOUND = re.compile(rb"(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+: ?[^\x00-\x08\x0a-\x1f\x7f]*)*")
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # a name's characters; RFC 9110, 5.6.2
+_NAME = re.compile(TOKEN)
+_SOUND = re.compile(rb"(?:\r\n" + TOKEN + rb": ?[^\x00-\x08\x0a-\x1f\x7f]*)*")
 
 # An ordinary word that looks like an id ("org-anic") is hidden too: rather that than an id shown. In JSON the n of a "\n" may
 # stand right before one.
@@ -82,7 +82,7 @@ class Fields(Sequence[tuple[str, str]]):
     def get(self, name: str, default: str = "") -> str:
         """The first value of a name, which is in small letters."""
         if name in _SAID:
-            values = (self._sort() if self._said is None else self._said).get(name)
+            values = self.said().get(name)
             return values[0].decode("latin-1") if values else default
         return next((value for found, value in self if found.lower() == name), default)
 
@@ -105,13 +105,15 @@ class Fields(Sequence[tuple[str, str]]):
 
     def passing(self) -> list[bytes]:
         """The lines that go on to the caller."""
-        said = self._sort() if self._passing is None else self.said()
-        passing = self._passing or []
-        named = [value for value in said.get("connection", ()) if value.lower() not in _UNREMARKABLE]
-        if not named:
-            return passing
-        dropped = {token.strip().lower().decode("latin-1") for value in named for token in value.split(b",")}
-        return [line for line in passing if _name_of(line) not in dropped]
+        if self._passing is None:
+            self._sort()
+        passing, named = self._passing or [], self.named_by_connection()
+        return [line for line in passing if _name_of(line) not in named] if named else passing
+
+    def named_by_connection(self) -> set[str]:
+        """The headers that are for whoever is at the other end of this very connection, beside those that always are."""
+        values = [value for value in self.said().get("connection", ()) if value.lower() != b"keep-alive"]
+        return {token.strip().lower().decode("latin-1") for value in values for token in value.split(b",")}
 
     def block(self) -> bytes:
         """Each line behind a line end. Raises ValueError where one would not be read as it was meant."""
@@ -170,9 +172,7 @@ class Fields(Sequence[tuple[str, str]]):
 def passable_up(headers: Iterable[tuple[str, str]]) -> Fields:
     """What of a caller's headers goes upstream. Credentials are `authorization()`'s."""
     pairs = list(headers)
-    named = {
-        token.strip().lower() for name, value in pairs if name.lower() == "connection" for token in value.split(",")
-    }
+    named = Fields.of(pairs).named_by_connection()
     kept = [pair for pair in pairs if passes_up(plain := pair[0].lower()) and plain not in named]
     return Fields.of([*kept, ("Accept-Encoding", "identity")])
 

@@ -30,9 +30,8 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 class Way(Protocol):
     """The caller's connection. Exactly one of `ended` and `broken` is said at the end, unless the passage was left before."""
 
-    @property
-    def closes(self) -> bool:
-        """Whether the answer that begins now is the connection's last."""
+    def is_last(self) -> bool:
+        """Whether the answer that begins now is the connection's last: it says so."""
 
     def write(self, data: bytes) -> None: ...
     def ended(self) -> None: ...
@@ -110,7 +109,7 @@ class Passage:
 
     def _begin(self, way: Way, visit: Visit, begin: Begin) -> None:
         length = len(begin.data) if begin.is_whole and begin.data else None
-        head, self._is_chunked = head_of(begin.status, begin.headers, visit.id, length=length, closes=way.closes)
+        head, self._is_chunked = head_of(begin.status, begin.headers, visit.id, length=length, closes=way.is_last())
         way.write(head + self._framed(begin.data))
         self._status = begin.status
         visit.has_begun(begin)
@@ -123,7 +122,7 @@ class Passage:
     def _refuse(self, visit: Visit, refusal: Refusal) -> None:
         way, body = self._way, refusal.body()
         if way is not None:
-            head, _ = head_of(refusal.status, refusal.headers(), visit.id, length=len(body), closes=way.closes)
+            head, _ = head_of(refusal.status, refusal.headers(), visit.id, length=len(body), closes=way.is_last())
             way.write(head + body)
             self._end(refusal.status)
             way.ended()

@@ -144,15 +144,15 @@ def _parse(body: bytes) -> tuple[str, Any]:
 
 def must_be_readable(text: bytes) -> None:
     """Raises a Refusal (400). Marks within strings are words: whoever sends code in a message sends many."""
-    if len(text) <= MOST_MARKS or _count(text, b'"[{,:') <= MOST_MARKS:
+    if len(text) <= MOST_MARKS or _marks_in(text) <= MOST_MARKS:
         return
     rest, strings = _STRING.subn(b"", text, MOST_MARKS // 2)
-    if 2 * strings + _count(rest, b'"[{,:') > MOST_MARKS:
+    if 2 * strings + _marks_in(rest) > MOST_MARKS:
         raise invalid_request("That has too many strings, numbers and brackets.")
 
 
-def _count(text: bytes, marks: bytes) -> int:
-    return len(text) - len(text.translate(None, marks))
+def _marks_in(text: bytes) -> int:
+    return len(text) - len(text.translate(None, b'"[{,:'))
 
 
 def _of_form(body: bytes, boundary: bytes) -> Peek:

@@ -15,7 +15,7 @@ import re
 from dataclasses import field
 from enum import Enum, auto
 
-from proxy.headers import Fields
+from proxy.headers import TOKEN, Fields
 from proxy.value import value_type
 
 HEAD_BYTES = 65_536
@@ -25,7 +25,7 @@ TRAILER_BYTES = 16_384
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _CONTROL = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
-_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+_TRAILER = re.compile(TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*")
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
