@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import sqlite3
 import stat
@@ -14,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from bot.exchange import Exchange, Kind, State
@@ -27,6 +25,7 @@ from daemon.gallery import FolderGallery
 from daemon.sqlite.database import Database
 from daemon.sqlite.ledger import SqliteLedger
 from daemon.sqlite.store import SqliteStore
+from tests.journal import log_as_before
 
 WHO = "o_0123456789abcdef"
 AT = 1_764_000_000.0
@@ -49,13 +48,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
+def restored() -> Iterator[None]:
     """`ask` sets the log up as a process of its own would; here others come after it."""
-    kept, level = logging.root.handlers[:], logging.root.level
-    yield
-    structlog.reset_defaults()
-    logging.root.handlers[:] = kept
-    logging.root.setLevel(level)
+    with log_as_before():
+        yield
 
 
 def run(*arguments: str, said: str | None = None) -> Result:

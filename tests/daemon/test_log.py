@@ -21,15 +21,13 @@ from daemon.secret import Secret
 from proxy.attempts import Attempt
 from proxy.record import Finished, by_structlog
 from proxy.verdict import Rule
+from tests.journal import log_as_before
 
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    kept, level = logging.root.handlers[:], logging.root.level
-    yield io.StringIO()
-    structlog.reset_defaults()
-    logging.root.handlers[:] = kept
-    logging.root.setLevel(level)
+    with log_as_before():
+        yield io.StringIO()
 
 
 class Terminal(io.StringIO):

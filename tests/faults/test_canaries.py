@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from aiohttp import ClientError, encode_basic_auth
 
 from daemon import log
@@ -21,6 +20,7 @@ from daemon.demo.refusals import Limited, Revoked
 from daemon.demo.steps import Answer, CutStream, LyingLength, Raw, Reset, Step
 from tests import canaries
 from tests.flows.daemon_bench import Town, path_of, town
+from tests.journal import log_as_before
 
 CANARIES = {
     "first key": "sk-canary-first-key",
@@ -46,14 +46,11 @@ CHAT = "/v1/chat/completions"
 @pytest.fixture
 def journal() -> Iterator[io.StringIO]:
     """The log of every level, with no secret masked: nothing may rely on the mask."""
-    kept, level = logging.root.handlers[:], logging.root.level
     stream = io.StringIO()
-    log.configure("debug", (), stream)
-    logging.root.setLevel(logging.DEBUG)
-    yield stream
-    structlog.reset_defaults()
-    logging.root.handlers[:] = kept
-    logging.root.setLevel(level)
+    with log_as_before():
+        log.configure("debug", (), stream)
+        logging.root.setLevel(logging.DEBUG)
+        yield stream
 
 
 def amend(document: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import re
 import sqlite3
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from daemon import log
@@ -25,6 +23,7 @@ from daemon.demo.steps import Answer, Raw
 from daemon.operator.gate import FORM, SESSION
 from tests import canaries
 from tests.flows.daemon_bench import AES_KEY, SAFE, TOKEN, Town, path_of, town
+from tests.journal import log_as_before
 
 ANNA = "oAnna0000000000000000000001"
 JSON = {"content-type": "application/json"}
@@ -35,13 +34,10 @@ FORGED = 'x\r\n{"event": "forged.line"}\x1b[2J\u2028\u202e\x85\x00'
 @pytest.fixture
 def journal() -> Iterator[io.StringIO]:
     """The log as a daemon writes it into a pipe."""
-    kept, level = logging.root.handlers[:], logging.root.level
     stream = io.StringIO()
-    log.configure("debug", (), stream)
-    yield stream
-    structlog.reset_defaults()
-    logging.root.handlers[:] = kept
-    logging.root.setLevel(level)
+    with log_as_before():
+        log.configure("debug", (), stream)
+        yield stream
 
 
 async def asked(place: Town, path: str, body: bytes = b"{}", **headers: str) -> int:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 from rich.console import Console
 
@@ -22,6 +20,7 @@ from daemon.demo.steps import Step
 from daemon.demo.upstream import ScriptedUpstream
 from daemon.doctor.finding import Area, Finding, Verdict, doubt, ill, well
 from daemon.doctor.report import rows, show
+from tests.journal import log_as_before
 
 SECRET = "sk-proj-0123456789abcdef"
 
@@ -36,13 +35,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
+def restored() -> Iterator[None]:
     """The command sets the log up as a process of its own would; here others come after it."""
-    kept, level = logging.root.handlers[:], logging.root.level
-    yield
-    structlog.reset_defaults()
-    logging.root.handlers[:] = kept
-    logging.root.setLevel(level)
+    with log_as_before():
+        yield
 
 
 def run(*arguments: str) -> Result:
