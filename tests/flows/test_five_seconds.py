@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,50 @@ from daemon.demo.subscriber import Outcome, What
 from tests.flows.daemon_bench import SAFE, town
 
 THINKING = Answer(think_seconds=lambda asked: seconds_named(asked.question) or 0.0)
+STOOD_STILL = 0.25  # seconds: a delivery is given up by us at 4.5, by WeChat at 5.0
+TRIES = 3
+
+
+class Machine:
+    """`with Machine() as machine:` `machine.longest` is how long it let nobody run, in seconds: a thread of its own looks."""
+
+    def __enter__(self) -> Machine:
+        self.longest = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="machine")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        pause = 0.02
+        seen = time.monotonic()
+        while not self._over.wait(pause):
+            self.longest = max(self.longest, time.monotonic() - seen - pause)
+            seen = time.monotonic()
 
 
 async def test_three_eight_and_twenty_seconds_of_thinking_in_real_time(tmp_path: Path) -> None:
+    """
+    Real time needs a machine that runs: where it stood still for a while, WeChat and the daemon wake up at the same moment, and
+    which of them gave up first says nothing. Then once more.
+    """
+    for number in range(TRIES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with Machine() as machine:
+            try:
+                await _the_scene(folder)
+                break
+            except AssertionError:
+                if machine.longest < STOOD_STILL or number == TRIES - 1:
+                    raise
+
+
+async def _the_scene(tmp_path: Path) -> None:
     """Four accounts at once, so that none of them spends another's budget of unanswered deliveries."""
     quick, slow, crowded, patient = (replace(SAFE, id=f"gh_00000000000{number}") for number in range(1, 5))
     async with town(tmp_path, {"sk-1": [THINKING], "sk-2": [THINKING]}, [quick, slow, crowded, patient]) as place:
