@@ -17,7 +17,8 @@ from typing import overload
 from proxy.header_names import REQUEST_ID, passes_down, passes_up
 from proxy.key import Key
 
-__all__ = ["REQUEST_ID", "TOKEN", "Fields", "Pairs", "authorization", "passable_down", "passable_up", "redacted"]
+__all__ = ["REQUEST_ID", "TOKEN", "VALUE", "Fields", "Pairs"]
+__all__ += ["authorization", "passable_down", "passable_up", "redacted", "use_of"]
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -39,7 +40,8 @@ _uses: dict[bytes, _Use] = {}
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # a name's characters; RFC 9110, 5.6.2
 _NAME = re.compile(TOKEN)
-_SOUND = re.compile(rb"(?:\r\n" + TOKEN + rb": ?[^\x00-\x08\x0a-\x1f\x7f]*)*")
+VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
+_SOUND = re.compile(rb"(?:\r\n" + TOKEN + rb": ?" + VALUE + rb")*")
 
 # An ordinary word that looks like an id ("org-anic") is hidden too: rather that than an id shown. In JSON the n of a "\n" may
 # stand right before one.
@@ -49,17 +51,27 @@ _FRAGMENTS = re.compile(
 
 
 class Fields(Sequence[tuple[str, str]]):
-    """Pairs of name and value, in their order, kept as the `lines` they came in (without their ends)."""
+    """Pairs of name and value, in their order, kept as the lines they came in."""
 
-    __slots__ = ("_block", "_has_names", "_pairs", "_passing", "_said", "lines")
+    __slots__ = ("_block", "_has_names", "_lines", "_pairs", "_passing", "_said")
 
     def __init__(self, lines: Sequence[bytes], said: dict[str, list[bytes]] | None = None) -> None:
-        """`said`: what the head that they are of says of _SAID, where that is known."""
-        self.lines, self._said = lines, said
-        self._passing: list[bytes] | None = None
+        """`lines` without their ends. `said`: what the head that they are of says of _SAID, where that is known."""
+        self._lines: Sequence[bytes] | None = lines
+        self._said = said
+        self._passing: Fields | None = None
         self._pairs: list[tuple[str, str]] | None = None
         self._block: bytes | None = None
         self._has_names = True
+
+    @classmethod
+    def sound(cls, block: bytes, said: dict[str, list[bytes]], passing: bytes | None = None) -> Fields:
+        """What `block()` would give of lines that are known to be sound; `passing`: the same of those that go on."""
+        fields = cls((), said)
+        fields._block, fields._lines = block, None
+        if passing is not None:
+            fields._passing = cls.sound(passing, said)
+        return fields
 
     @classmethod
     def of(cls, pairs: Pairs) -> Fields:
@@ -69,6 +81,13 @@ class Fields(Sequence[tuple[str, str]]):
         if any(":" in name for name, _ in pairs):
             raise ValueError("a name that is none")
         return cls([f"{name}: {value}".encode("utf-8", "surrogateescape") for name, value in pairs])
+
+    @property
+    def lines(self) -> Sequence[bytes]:
+        """Without their ends."""
+        if self._lines is None:
+            self._lines = (self._block or b"").split(b"\r\n")[1:]
+        return self._lines
 
     def said(self) -> dict[str, list[bytes]]:
         """What is said of _SAID: every value of each name, without the white space around it."""
@@ -99,16 +118,12 @@ class Fields(Sequence[tuple[str, str]]):
         """`names` are in small letters."""
         return Fields([line for line in self.lines if _name_of(line) not in names])
 
-    def only(self, lines: list[bytes]) -> Fields:
-        """Those of `passing()`."""
-        return Fields(lines, self._said if lines is self._passing else None)
-
-    def passing(self) -> list[bytes]:
-        """The lines that go on to the caller."""
+    def passing(self) -> Fields:
+        """Those that go on to the caller."""
         if self._passing is None:
             self._sort()
-        passing, named = self._passing or [], self.named_by_connection()
-        return [line for line in passing if _name_of(line) not in named] if named else passing
+        passing, named = self._passing or Fields(()), self.named_by_connection()
+        return passing.without(*named) if named else passing
 
     def named_by_connection(self) -> set[str]:
         """The headers that are for whoever is at the other end of this very connection, beside those that always are."""
@@ -129,7 +144,7 @@ class Fields(Sequence[tuple[str, str]]):
         passing, said, known = list[bytes](), dict[str, list[bytes]](), _uses
         for line in self.lines:
             name, colon, value = line.partition(b":")
-            use = (known.get(name) or _use_of(name)) if colon else _NO_NAME
+            use = (known.get(name) or use_of(name)) if colon else _NO_NAME
             if use is _PLAIN:
                 passing.append(line)
             elif use is _NO_NAME:
@@ -139,7 +154,7 @@ class Fields(Sequence[tuple[str, str]]):
                 if passes:
                     passing.append(line)
                 said.setdefault(plain, []).append(value.strip(b" \t"))
-        self._passing, self._said = passing, said
+        self._passing, self._said = Fields(passing, said), said
         return said
 
     def _all(self) -> list[tuple[str, str]]:
@@ -179,14 +194,12 @@ def passable_up(headers: Iterable[tuple[str, str]]) -> Fields:
 
 def passable_down(headers: Pairs, *, is_stream: bool = False) -> Fields:
     """What of an upstream's headers goes to the caller."""
-    fields = Fields.of(headers)
-    lines = fields.passing()
+    passing = Fields.of(headers).passing()
     if is_stream:  # a proxy in front must not collect a stream; nginx listens to the first, CDNs to the second
         # Without a length: a stream that was cut ends with an event of ours.
-        replaced = ("x-accel-buffering", "cache-control", "content-length")
-        kept = [line for line in lines if _name_of(line) not in replaced]
+        kept = passing.without("x-accel-buffering", "cache-control", "content-length").lines
         return Fields([*kept, b"X-Accel-Buffering: no", b"Cache-Control: no-cache"])
-    return fields.only(lines)
+    return passing
 
 
 def authorization(key: Key) -> Pairs:
@@ -207,7 +220,8 @@ def redacted(body: bytes, secrets: Sequence[str]) -> bytes:
     return _FRAGMENTS.sub(lambda found: (found[1] or b"sk") + b"-[hidden]", body)
 
 
-def _use_of(name: bytes) -> _Use:
+def use_of(name: bytes) -> _Use:
+    """Whether lines of this name go on to the caller, and itself in small letters where somebody here reads it."""
     if not _NAME.fullmatch(name):
         return _NO_NAME
     plain = name.lower().decode("latin-1")

@@ -152,21 +152,20 @@ def head_of(status: int, headers: Pairs, request_id: str, *, length: int | None,
     """
     fields, is_chunked = Fields.of(headers), False
     said = fields.said()
-    lines = [_status_line(status), *fields.lines]
     if status in BODILESS or length is not None:
-        lines[1:] = fields.without("content-length").lines
+        fields = fields.without("content-length")
+    pieces = [_status_line(status), fields.block()]
     if status not in BODILESS:
         if length is not None:
-            lines.append(b"Content-Length: %d" % length)
+            pieces.append(b"\r\nContent-Length: %d" % length)
         elif "content-length" not in said:
             is_chunked = True
-            lines.append(b"Transfer-Encoding: chunked")
+            pieces.append(b"\r\nTransfer-Encoding: chunked")
         if "content-type" not in said and said.get("content-length") != [b"0"]:  # as aiohttp has it
-            lines.append(b"Content-Type: application/octet-stream")
-    lines += (b"%b: %b" % (_REQUEST_ID, request_id.encode()), _date(int(time.time())))
-    if closes:
-        lines.append(b"Connection: close")
-    return b"\r\n".join([*lines, b"\r\n"]), is_chunked
+            pieces.append(b"\r\nContent-Type: application/octet-stream")
+    pieces.append(b"\r\n%b: %b\r\n%b" % (_REQUEST_ID, request_id.encode(), _date(int(time.time()))))
+    pieces.append(b"\r\nConnection: close\r\n\r\n" if closes else b"\r\n\r\n")
+    return b"".join(pieces), is_chunked
 
 
 @lru_cache(maxsize=1_024)

@@ -17,6 +17,7 @@ from enum import Enum, auto
 
 from proxy.headers import TOKEN, Fields
 from proxy.value import value_type
+from proxy.wire.head_shape import Shapes
 
 HEAD_BYTES = 65_536
 LINE_BYTES = 16_384  # of a head; twice what we take from callers, since a CDN may write what it likes
@@ -32,6 +33,7 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _BEGINNING = b"HTTP/1."
 _BLANK = b" \t"
+_shapes = Shapes()
 
 
 class Malformed(Exception):
@@ -130,21 +132,16 @@ class Reader:
 
     def _is_final(self, head: bytes) -> bool:
         """Whether it is the answer's own head, and not that of an interim answer."""
-        first, *lines = head.split(b"\r\n")
-        found, headers = _STATUS.fullmatch(first), Fields(lines)
-        has_control = len(head.translate(None, _CONTROL)) < len(head)
-        if has_control or not head.count(b"\r") == head.count(b"\n") == len(lines):
-            raise Malformed("its head has control bytes")
-        if found is None or not headers.have_names():
-            raise Malformed("its head is none")
-        if len(head) > LINE_BYTES and max(map(len, lines)) > LINE_BYTES:
-            raise Malformed("a line of its head is too long")
-        status = int(found[2])
-        if status == 101:
-            raise Malformed("it changes the protocol, which nobody asked for")
-        if status < 200:
-            return False
-        self._frame(status, headers, is_1_1=found[1] == b"1")
+        if (known := _shapes.read(head)) is not None:
+            status, headers = known
+            is_1_1 = True
+        else:
+            status, headers, is_1_1 = read_head(head)
+            if status < 200:
+                return False
+            if is_1_1:
+                _shapes.saw(status, head)
+        self._frame(status, headers, is_1_1=is_1_1)
         self.head = Head(status, headers)
         return True
 
@@ -240,6 +237,23 @@ class Reader:
                     self._end()
                 elif not _TRAILER.fullmatch(line):  # else dropped: nobody here knows what it would be about
                     raise Malformed("a trailer is none")
+
+
+def read_head(head: bytes) -> tuple[int, Fields, bool]:
+    """Status, headers, and whether it is of HTTP/1.1 and not 1.0. Raises Malformed. `head` is without its blank line."""
+    first, *lines = head.split(b"\r\n")
+    found, headers = _STATUS.fullmatch(first), Fields(lines)
+    has_control = len(head.translate(None, _CONTROL)) < len(head)
+    if has_control or not head.count(b"\r") == head.count(b"\n") == len(lines):
+        raise Malformed("its head has control bytes")
+    if found is None or not headers.have_names():
+        raise Malformed("its head is none")
+    if len(head) > LINE_BYTES and max(map(len, lines)) > LINE_BYTES:
+        raise Malformed("a line of its head is too long")
+    status = int(found[2])
+    if status == 101:
+        raise Malformed("it changes the protocol, which nobody asked for")
+    return status, headers, found[1] == b"1"
 
 
 def _tokens(value: bytes) -> list[bytes]:
