@@ -5,7 +5,8 @@ Rule 1: `write()` returns after COMMIT has: what it wrote survives a `kill -9`, 
 Rule 2: the writer task alone begins and ends transactions. Whoever waits in `write()` may be cancelled at any moment: the write
         is done all the same, and no transaction stays open.
 Rule 3: all writes that wait are one transaction, with one fsync for all; a write that fails alone is undone alone.
-        When the transaction itself fails (disk full, locked), all its writes fail, and the next tries anew.
+        When the transaction itself fails (disk full, locked), all its writes fail, and the next tries anew. All reads that
+        wait go to their thread together, too: the way there and back is dearer than most of them are.
 Rule 4: a file that is newer than this program, or no database, is refused before anything in it is changed. One that is damaged
         is set aside as it is, and a new one begun: the gateway is worth more than the wait for somebody who restores it.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -33,6 +34,9 @@ BUSY_SECONDS = 1.5  # the wait for another program's lock; WeChat's five seconds
 Parameters = Mapping[str, Any] | tuple[Any, ...]
 Statement = tuple[str, Parameters]
 Rows = list[sqlite3.Row]
+Outcome = list[Rows] | Exception
+
+CLOSED = "the database is closed"
 
 # Not sqlite3.Error, yet the fault of one write alone: text with half a surrogate pair, an integer beyond 64 bits.
 _UNBINDABLE = (ValueError, OverflowError)
@@ -52,11 +56,13 @@ class _Damaged(Exception):
     """The file's pages contradict each other."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Write:
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A write, or a read, that somebody waits for."""
+
     statements: tuple[Statement, ...]
-    erases: bool
     done: asyncio.Future[list[Rows]]
+    erases: bool = False
 
     def settle(self, outcome: list[Rows] | Exception) -> None:
         if self.done.done():  # its caller was cancelled
@@ -67,14 +73,52 @@ class _Write:
             self.done.set_result(outcome)
 
 
+class _Line:
+    """What waits for a connection, and the task that takes all of it at once, again and again."""
+
+    def __init__(self, carry_out: Callable[[list[_Work]], Awaitable[None]], name: str) -> None:
+        self._carry_out = carry_out
+        self._waiting: list[_Work] = []
+        self._has_work = asyncio.Event()
+        self._is_closed = False
+        self._task = asyncio.create_task(self._work(), name=name)
+
+    async def add(self, statements: tuple[Statement, ...], *, erases: bool = False) -> list[Rows]:
+        if self._is_closed:
+            raise DatabaseUnavailable(CLOSED)
+        work = _Work(statements, asyncio.get_running_loop().create_future(), erases)
+        self._waiting.append(work)
+        self._has_work.set()
+        return await work.done
+
+    async def close(self) -> None:
+        """All that waits is done before."""
+        self._is_closed = True
+        self._has_work.set()
+        await self._task
+
+    async def _work(self) -> None:
+        batch: list[_Work] = []
+        try:
+            while self._waiting or not self._is_closed:
+                await self._has_work.wait()
+                self._has_work.clear()
+                batch, self._waiting = self._waiting, []
+                if batch:
+                    await self._carry_out(batch)
+        finally:  # reached with work left only when the task is cancelled: nobody may wait for ever
+            self._is_closed = True
+            for work in batch + self._waiting:
+                work.settle(DatabaseUnavailable(CLOSED))
+
+
 class Database:
     """`async with Database(path) as database:`. Opening raises DatabaseRefused; closing first writes all that waits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._waiting: list[_Write] = []
-        self._work = asyncio.Event()
-        self._is_closed = True
+        self._writes: _Line | None = None  # None: not open
+        self._reads: _Line | None = None
         self._has_residue = False
 
     async def __aenter__(self) -> Self:
@@ -106,9 +150,10 @@ class Database:
             except OSError as error:
                 reason = f"{error.strerror}; give the file and its folder to the user who runs this"
                 raise DatabaseRefused(self._path, reason) from error
-            self._is_closed = False
-            self._writer = asyncio.create_task(self._write_what_waits(), name="database writer")
-            stack.push_async_callback(self._finish)
+            self._reads = _Line(self._look, "database reader")
+            stack.push_async_callback(self._reads.close)
+            self._writes = _Line(self._commit, "database writer")
+            stack.push_async_callback(self._writes.close)
             self._stack = stack.pop_all()
 
     async def __aexit__(self, *_: object) -> None:
@@ -120,21 +165,20 @@ class Database:
 
         With `erase`, rows that the statements deleted (and named by RETURNING) leave no bytes in the file or its log.
         """
-        if self._is_closed:
-            raise DatabaseUnavailable("the database is closed")
-        write = _Write(statements, erase, asyncio.get_running_loop().create_future())
-        self._waiting.append(write)
-        self._work.set()
-        return await write.done
+        if self._writes is None:
+            raise DatabaseUnavailable(CLOSED)
+        return await self._writes.add(statements, erases=erase)
 
     async def read(self, sql: str, parameters: Parameters = ()) -> Rows:
         """What is committed at this moment. Raises DatabaseUnavailable."""
-        if self._is_closed:
-            raise DatabaseUnavailable("the database is closed")
-        try:
-            return list(await self._reading.execute_fetchall(sql, parameters))
-        except sqlite3.Error as error:
-            raise DatabaseUnavailable(str(error)) from error
+        [rows] = await self.read_all((sql, parameters))
+        return rows
+
+    async def read_all(self, *statements: Statement) -> list[Rows]:
+        """The rows of each statement, of one moment. Raises DatabaseUnavailable."""
+        if self._reads is None:
+            raise DatabaseUnavailable(CLOSED)
+        return await self._reads.add(statements)
 
     async def _accept(self) -> None:
         """Look before anything is written; then set up, and bring the schema up to date."""
@@ -158,33 +202,12 @@ class Database:
     async def _run(self, sql: str) -> Rows:
         return list(await self._writing.execute_fetchall(sql))
 
-    async def _finish(self) -> None:
-        self._is_closed = True
-        self._work.set()
-        await self._writer
+    async def _look(self, batch: list[_Work]) -> None:
+        for work, outcome in zip(batch, await _carried_out(self._reading, _read, batch), strict=True):
+            work.settle(outcome)
 
-    async def _write_what_waits(self) -> None:
-        batch: list[_Write] = []
-        try:
-            while self._waiting or not self._is_closed:
-                await self._work.wait()
-                self._work.clear()
-                batch, self._waiting = self._waiting, []
-                if batch:
-                    await self._commit(batch)
-        finally:  # reached with writes left only when the writer is cancelled: nobody may wait for ever
-            self._is_closed = True
-            for write in batch + self._waiting:
-                write.settle(DatabaseUnavailable("the database was closed before the write was done"))
-
-    async def _commit(self, batch: list[_Write]) -> None:
-        outcomes: Sequence[list[Rows] | Exception]
-        try:
-            # aiosqlite's public methods go to its thread once for each statement, and every time a busy event loop lets that
-            # thread wait for the interpreter: a thousand questions in a second then take a second longer (bench/).
-            outcomes = await self._writing._execute(_transact, self._writing._conn, batch)  # type: ignore[no-untyped-call]
-        except sqlite3.Error as error:
-            outcomes = [DatabaseUnavailable(str(error)) for _ in batch]
+    async def _commit(self, batch: list[_Work]) -> None:
+        outcomes = await _carried_out(self._writing, _transact, batch)
         erased = []
         for write, outcome in zip(batch, outcomes, strict=True):
             if write.erases and isinstance(outcome, list):
@@ -213,7 +236,41 @@ class Database:
             log.warning("database.erasure_postponed", reason=reason)
 
 
-def _transact(connection: sqlite3.Connection, batch: Sequence[_Write]) -> list[list[Rows] | Exception]:
+async def _carried_out(
+    connection: aiosqlite.Connection,
+    how: Callable[[sqlite3.Connection, Sequence[_Work]], list[Outcome]],
+    batch: Sequence[_Work],
+) -> list[Outcome]:
+    """
+    What came of each, in one visit to the connection's thread.
+
+    aiosqlite's public methods go there once for each statement, and every time a busy event loop lets that thread wait for the
+    interpreter: a thousand questions in a second then take a second longer (bench/).
+    """
+    try:
+        outcomes: list[Outcome] = await connection._execute(how, connection._conn, batch)  # type: ignore[no-untyped-call]
+    except sqlite3.Error as error:
+        return [DatabaseUnavailable(str(error)) for _ in batch]
+    return outcomes
+
+
+def _read(connection: sqlite3.Connection, batch: Sequence[_Work]) -> list[Outcome]:
+    """In the connection's thread: the rows of each read, all of one moment. Raises sqlite3.Error when none can be read."""
+    connection.execute("BEGIN")
+    try:
+        return [_rows(connection, work.statements) for work in batch]
+    finally:
+        connection.rollback()
+
+
+def _rows(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Outcome:
+    try:
+        return [connection.execute(*statement).fetchall() for statement in statements]
+    except (sqlite3.Error, *_UNBINDABLE) as error:
+        return DatabaseUnavailable(str(error)) if isinstance(error, sqlite3.Error) else error
+
+
+def _transact(connection: sqlite3.Connection, batch: Sequence[_Work]) -> list[Outcome]:
     """In the connection's thread: the outcome of each write. Raises sqlite3.Error when the transaction is lost."""
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -226,7 +283,7 @@ def _transact(connection: sqlite3.Connection, batch: Sequence[_Write]) -> list[l
     return outcomes
 
 
-def _attempt(connection: sqlite3.Connection, statements: Sequence[Statement]) -> list[Rows] | Exception:
+def _attempt(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Outcome:
     """The rows of one write, or why it alone is undone. Raises sqlite3.Error when the transaction is lost."""
     is_compound = len(statements) > 1  # a single statement that fails is undone by SQLite itself
     try:
