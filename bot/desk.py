@@ -6,17 +6,17 @@ Rule 1: a question is the desk's as soon as `receive()` returns; no caller's can
 Rule 2: nothing is claimed of a question before the store has it: until then `wait()` raises StoreUnavailable.
 Rule 3: a subscriber's questions are asked one after another, in the order of their arrival; one that rests keeps its place.
         Subscribers do not wait for each other, except for one of `concurrency` calls, in turn.
-Rule 4: the model is asked only after the store has THINKING, so that the next start knows who was being thought about.
+Rule 4: the model is asked only after the store has THINKING, so that the next start knows who was being thought about. A
+        question that nothing keeps waiting is THINKING in its first row.
 Rule 5: while an exchange has a ticket, the ticket counts. Afterwards the store does, and memory has nothing left of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from math import inf
 from typing import Self, TypeVar
 from weakref import WeakValueDictionary
 
@@ -27,7 +27,7 @@ from bot.exchange import Event, Exchange, Kind, State, advance
 from bot.outcome import LONGEST_REST
 from bot.patience import patiently
 from bot.report import report
-from bot.store import ExchangeStore, StoreUnavailable
+from bot.store import Conversation, ExchangeStore, Glance, StoreUnavailable
 from bot.tasks import Tasks
 from bot.thinking import Change, Thinker
 from bot.tickets import Ticket, Tickets
@@ -35,7 +35,7 @@ from bot.tickets import Ticket, Tickets
 SETTLED = (State.ANSWERED, State.COLLECTED, State.FAILED)
 
 T = TypeVar("T")
-Accept = Callable[[Exchange], Awaitable[Exchange]]  # writes an exchange's first row; what stands there then
+Accept = Callable[[Ticket], Awaitable[None]]  # has the store take the question; the ticket has what stands there then
 log = structlog.get_logger()
 
 
@@ -72,9 +72,8 @@ class Desk:
         self._sleep = sleep
         self._on_outcome = on_outcome
         # A semaphore serves in turn, and only the first of each line stands at it: so nobody is served twice before another.
-        self._calls: AbstractAsyncContextManager[None] = (
-            asyncio.Semaphore(settings.concurrency) if settings.concurrency else nullcontext()
-        )
+        self._limit = asyncio.Semaphore(settings.concurrency) if settings.concurrency else None
+        self._calls: AbstractAsyncContextManager[None] = self._limit or nullcontext()
         self._tickets = Tickets()
         self._tasks = Tasks()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by exchange id
@@ -97,7 +96,7 @@ class Desk:
         """
         ticket = self._tickets.of_push(exchange)
         if ticket is None:
-            self._open(exchange, self._store.begin)
+            self._open(exchange, self._begin)
         else:
             self._tickets.name(ticket, exchange.id)
 
@@ -143,8 +142,9 @@ class Desk:
 
         ticket = self._tickets.get(exchange.id)
         if ticket is None:
-            self._tickets.delivered[exchange.id] = change(self._tickets.newest(exchange))
-            return self._tasks.own(self._collect(exchange.id, change))
+            known = self._tickets.newest(exchange)
+            self._tickets.delivered[exchange.id] = change(known)
+            return self._tasks.own(self._collect(known, change))
         ticket.exchange = change(ticket.exchange)  # its answer is not written yet: its task will write both
         return None
 
@@ -164,16 +164,17 @@ class Desk:
         if self._tickets.of_push(exchange) is None:
             self._open(exchange, self._asked_again)
 
-    async def find(self, account: str, openid: str, push_id: str) -> Exchange | None:
-        row = await self._store.find(account, openid, push_id)
-        return None if row is None else self._tickets.newest(row)
+    async def glance(self, account: str, openid: str, push_id: str, *, today: float, lately: float) -> Glance:
+        """As the store's; it has every question that the subscriber asked before, also a moment ago."""
+        await self._all_decided(account, openid)
+        seen = await self._store.glance(account, openid, push_id, today=today, lately=lately)
+        known = seen.known and self._tickets.newest(seen.known)
+        return Glance(known, self._uncollected(seen.waiting), seen.subscriber)
 
     async def mailbox(self, account: str, openid: str) -> Sequence[Exchange]:
-        """As the store's; it has every question that the subscriber asked before, also a moment ago."""
-        for ticket in self._tickets.line(account, openid):
-            await ticket.decided.wait()
-        rows = map(self._tickets.newest, await self._store.mailbox(account, openid))
-        return [exchange for exchange in rows if exchange.is_uncollected]
+        """The same of the store's mailbox alone."""
+        await self._all_decided(account, openid)
+        return self._uncollected(await self._store.mailbox(account, openid))
 
     async def last_collected(self, account: str, openid: str, *, since: float) -> Exchange | None:
         return await self._store.last_collected(account, openid, since=since)
@@ -196,6 +197,13 @@ class Desk:
         if cancelled := await self._tasks.end(grace_seconds):
             log.warning("answers.cancelled", count=cancelled)
 
+    async def _all_decided(self, account: str, openid: str) -> None:
+        for ticket in self._tickets.line(account, openid):
+            await ticket.decided.wait()
+
+    def _uncollected(self, rows: Iterable[Exchange]) -> Sequence[Exchange]:
+        return [exchange for exchange in map(self._tickets.newest, rows) if exchange.is_uncollected]
+
     def _open(self, exchange: Exchange, accept: Accept | None = None) -> None:
         ticket = self._tickets.open(exchange)
         ticket.task = self._tasks.own(self._run(ticket, accept))
@@ -205,10 +213,8 @@ class Desk:
     async def _run(self, ticket: Ticket, accept: Accept | None) -> None:
         try:
             if accept is not None:
-                ticket.exchange = await accept(ticket.exchange)
-            ticket.refusal = None
-            ticket.decided.set()
-            self._tickets.name(ticket, ticket.exchange.id)
+                await accept(ticket)
+            self._decide(ticket)
             if ticket.exchange.state is State.THINKING:  # and no task of ours thinks: a process died over it
                 log.info("answer.interrupted", deaths=ticket.exchange.deaths + 1)
                 await self._save(ticket, advance(ticket.exchange, Event.DIE))
@@ -231,6 +237,24 @@ class Desk:
         finally:
             self._tickets.close(ticket)
 
+    def _decide(self, ticket: Ticket) -> None:
+        """The store has it."""
+        ticket.refusal = None
+        ticket.decided.set()
+        self._tickets.name(ticket, ticket.exchange.id)
+
+    async def _begin(self, ticket: Ticket) -> None:
+        is_kept_waiting = not ticket.turn.is_set() or self._is_closing or (self._limit is not None and self._limit.locked())
+        if is_kept_waiting:
+            ticket.exchange = await self._store.begin(ticket.exchange)
+            return
+        async with self._calls:
+            asked = advance(ticket.exchange, Event.START, started_at=self._clock())
+            ticket.exchange = await self._store.begin(asked)
+            if ticket.exchange == asked:  # else the push was known before
+                self._decide(ticket)
+                await self._think(ticket, await self._conversation(asked))
+
     async def _rest(self, exchange: Exchange) -> None:
         """Until `not_before`; no longer than a rest may be, should the wall clock have jumped meanwhile."""
         seconds = min(exchange.not_before - self._clock(), LONGEST_REST)
@@ -238,13 +262,22 @@ class Desk:
             await self._sleep(seconds)
 
     async def _answer(self, ticket: Ticket) -> None:
-        asked, limit = ticket.exchange, self._thinker.settings.memory.exchanges
-        who = (asked.account, asked.openid)
-        recent = await patiently(lambda: self._store.recent(*who, since=0.0, limit=limit), self._sleep)
-        known = await patiently(lambda: self._store.subscriber(*who, today=inf, lately=inf), self._sleep)
+        asked = ticket.exchange
+        conversation = await self._conversation(asked)
         await self._save(ticket, advance(asked, Event.START, started_at=self._clock(), not_before=0.0))
+        await self._think(ticket, conversation)
+
+    async def _conversation(self, asked: Exchange) -> Conversation:
+        limit = self._thinker.settings.memory.exchanges
+        return await patiently(
+            lambda: self._store.conversation(asked.account, asked.openid, limit=limit), self._sleep
+        )
+
+    async def _think(self, ticket: Ticket, conversation: Conversation) -> None:
         ticket.heard.clear()
-        change = await self._thinker.think(ticket.exchange, recent, known.persona, ticket.heard.append)
+        change = await self._thinker.think(
+            ticket.exchange, conversation.recent, conversation.persona, ticket.heard.append
+        )
         thought_over = change(ticket.exchange)
         report(thought_over, now=self._clock())
         await self._save(ticket, thought_over)
@@ -275,17 +308,23 @@ class Desk:
                 ticket.settled.set()
         return exchange
 
-    async def _asked_again(self, exchange: Exchange) -> Exchange:
-        changed = await self._change(exchange.id, lambda before: advance(before, Event.RETRY))
+    async def _asked_again(self, ticket: Ticket) -> None:
+        changed = await self._change(ticket.exchange.id, lambda before: advance(before, Event.RETRY))
         if changed is None:
             raise _Forgotten
-        return changed
+        ticket.exchange = changed
 
-    async def _collect(self, exchange_id: str, change: Change) -> None:
+    async def _collect(self, known: Exchange, change: Change) -> None:
+        """Where it still stands as `known`, it need not be read for that."""
+
+        async def changed() -> None:
+            if not await self._store.save(change(known), instead_of=known):
+                await self._change(known.id, change)
+
         try:
-            await patiently(lambda: self._change(exchange_id, change), self._sleep)
+            await patiently(changed, self._sleep)
         finally:
-            self._tickets.delivered.pop(exchange_id, None)
+            self._tickets.delivered.pop(known.id, None)
 
     async def _change(self, exchange_id: str, change: Change) -> Exchange | None:
         """Read, change and write an exchange that no task is asking about; one change at a time. None when it is gone."""

@@ -12,9 +12,11 @@ Rule 4: what was shown of an answer while it was being written is `parts`. It is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
+
+from bot.value import value_type
 
 
 class State(StrEnum):
@@ -84,7 +86,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Exchange:
     """
     A row of the store. Times are epoch seconds; 0.0 means "not yet".
@@ -129,6 +131,10 @@ class Exchange:
         return self.state in (State.QUEUED, State.THINKING, State.ANSWERED) or (
             self.state is State.FAILED and not self.collected_by
         )
+
+
+# Its fields that stay as it was asked.
+ASKED = frozenset({"id", "account", "openid", "push_id", "question", "asked_at", "kind", "photo"})
 
 
 def advance(exchange: Exchange, event: Event, **facts: Any) -> Exchange:

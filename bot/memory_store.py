@@ -1,7 +1,7 @@
 """
 The store that keeps exchanges in memory: for the demo, and for tests that are about something else.
 
-Rule 1: no method awaits anything, so each is one transaction by construction.
+Rule 1: no method awaits anything but another, so each is one transaction by construction.
 Rule 2: a subscriber's rows are found without looking at anybody else's.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot.exchange import Exchange, Kind, State
+from bot.store import Conversation, Glance
 from bot.subscriber import Subscriber, counts
 
 _UNFINISHED = (State.QUEUED, State.THINKING)
@@ -35,9 +36,9 @@ class MemoryStore:
             self._places[exchange.id] = (exchange.account, exchange.openid, exchange.push_id)
         return rows[exchange.push_id]
 
-    async def save(self, exchange: Exchange) -> bool:
+    async def save(self, exchange: Exchange, *, instead_of: Exchange | None = None) -> bool:
         place = self._places.get(exchange.id)
-        if place is None:
+        if place is None or (instead_of is not None and self._row(place) != instead_of):
             return False
         account, openid, push_id = place
         self._rows[account, openid][push_id] = exchange
@@ -47,12 +48,16 @@ class MemoryStore:
         place = self._places.get(exchange_id)
         return None if place is None else self._row(place)
 
-    async def find(self, account: str, openid: str, push_id: str) -> Exchange | None:
-        asked = self._rows.get((account, openid), {}).get(push_id)
-        if asked is not None:
-            return asked
+    async def glance(self, account: str, openid: str, push_id: str, *, today: float, lately: float) -> Glance:
         collected = [row for row in self._of(account, openid) if row.collected_by == push_id]
-        return max(collected, key=lambda row: row.collected_at, default=None)
+        asked = self._rows.get((account, openid), {}).get(push_id)
+        known = asked or max(collected, key=lambda row: row.collected_at, default=None)
+        subscriber = await self.subscriber(account, openid, today=today, lately=lately)
+        return Glance(known, await self.mailbox(account, openid), subscriber)
+
+    async def conversation(self, account: str, openid: str, *, limit: int) -> Conversation:
+        recent = await self.recent(account, openid, since=float("-inf"), limit=limit)
+        return Conversation(recent, self._subscribers.get((account, openid), Subscriber()).persona)
 
     async def mailbox(self, account: str, openid: str) -> Sequence[Exchange]:
         return _oldest_first(row for row in self._of(account, openid) if row.is_uncollected)

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from bot.exchange import Exchange
 from bot.subscriber import Subscriber
+from bot.value import value_type
 
 
 class StoreUnavailable(Exception):
@@ -31,19 +32,41 @@ class StoreUnavailable(Exception):
         return f"the store is unavailable: {self.reason}"
 
 
+@value_type
+class Glance:
+    """`known` is the exchange that the push asked or, where there is none, the one it collected last (`collected_by`)."""
+
+    known: Exchange | None
+    waiting: Sequence[Exchange]  # the mailbox
+    subscriber: Subscriber
+
+
+@value_type
+class Conversation:
+    recent: Sequence[Exchange]
+    persona: str
+
+
 class ExchangeStore(Protocol):
     """Every engine passes `tests/contract/test_exchange_store.py`."""
 
     async def begin(self, exchange: Exchange) -> Exchange:
-        """Insert a QUEUED exchange; where (account, openid, push_id) is known already, return that one instead."""
+        """Insert a new exchange, QUEUED or THINKING; where (account, openid, push_id) is known already, return that one."""
 
-    async def save(self, exchange: Exchange) -> bool:
-        """Replace the row of `exchange.id`. False when it is gone (the subscriber left): nothing is written then."""
+    async def save(self, exchange: Exchange, *, instead_of: Exchange | None = None) -> bool:
+        """
+        Write what has changed of the exchange; the fields that it was ASKED with stay as they are.
+
+        False, and nothing is written, when it is gone (the subscriber left), or stands no longer as `instead_of` says.
+        """
 
     async def get(self, exchange_id: str) -> Exchange | None: ...
 
-    async def find(self, account: str, openid: str, push_id: str) -> Exchange | None:
-        """The exchange that this push asked or, where there is none, the one it collected last (`collected_by`)."""
+    async def glance(self, account: str, openid: str, push_id: str, *, today: float, lately: float) -> Glance:
+        """All that tells what a push asks for, of one moment; `today` and `lately` as for `subscriber()`."""
+
+    async def conversation(self, account: str, openid: str, *, limit: int) -> Conversation:
+        """All that tells what a question is asked with: `recent()` since ever, and the persona that the subscriber chose."""
 
     async def mailbox(self, account: str, openid: str) -> Sequence[Exchange]:
         """The subscriber's uncollected exchanges (`Exchange.is_uncollected`), oldest first."""

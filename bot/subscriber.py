@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.exchange import Exchange, Reason, State
+from bot.value import value_type
 
 MINUTE = 60.0  # seconds
 COSTLY = (Reason.FILTERED, Reason.EMPTY, Reason.TIMEOUT)
@@ -23,7 +24,7 @@ def counts(exchange: Exchange) -> bool:
     return exchange.state is not State.FAILED or exchange.reason in COSTLY
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Subscriber:
     """`persona` is the chosen role's name, "" for none; `wants_notices` is for administrators."""
 

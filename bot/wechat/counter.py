@@ -54,8 +54,12 @@ class Counter:
 
     async def subscriber(self, account: str, openid: str) -> Subscriber:
         """Raises StoreUnavailable."""
+        return await self._store.subscriber(account, openid, **self.moments())
+
+    def moments(self) -> dict[str, float]:
+        """From which on questions count, in a day's share and in a minute's."""
         now = self._clock()
-        return await self._store.subscriber(account, openid, today=self._day_start(now), lately=now - MINUTE)
+        return {"today": self._day_start(now), "lately": now - MINUTE}
 
     async def words(self, wanted: Say | Clear | Choose | Report | Act, push: Push) -> str:
         """Raises StoreUnavailable."""

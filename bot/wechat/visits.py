@@ -205,15 +205,14 @@ class Visits:
 
     async def _box(self, push: Push) -> Box:
         whose = (push.account, push.openid)
-        waiting = await self._desk.mailbox(*whose)  # first: then all that was asked or asked again before is written
+        seen = await self._desk.glance(*whose, push.push_id, **self._counter.moments())
         tapped = await self._desk.wait(push.tapped_id, 0) if push.tapped_id else None
         if tapped is not None and (tapped.account, tapped.openid) != whose:
             tapped = None  # somebody else's id, out of a forwarded message
         last = None
-        if not waiting and says_more(push, self._rules):
+        if not seen.waiting and says_more(push, self._rules):
             last = await self._desk.last_collected(*whose, since=self._clock() - self._timing.repeat_seconds)
-        known = await self._desk.find(*whose, push.push_id)
-        return Box(known, tapped, waiting, last, await self._counter.subscriber(*whose))
+        return Box(seen.known, tapped, seen.waiting, last, seen.subscriber)
 
     async def _answer(self, visit: Visit) -> Page | None:
         while (exchange := await self._desk.wait(visit.exchange_id, self._timing.keep_seconds)) is not None:

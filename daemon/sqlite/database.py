@@ -31,7 +31,7 @@ from daemon.sqlite.migrate import MIGRATIONS, migrate, schema_of
 
 BUSY_SECONDS = 1.5  # the wait for another program's lock; WeChat's five seconds must hold it twice
 
-Parameters = Mapping[str, Any] | tuple[Any, ...]
+Parameters = Mapping[str, Any] | Sequence[Any]
 Statement = tuple[str, Parameters]
 Rows = list[sqlite3.Row]
 Outcome = list[Rows] | Exception

@@ -19,7 +19,7 @@ from daemon.sqlite import DatabaseRefused
 from daemon.sqlite.database import BUSY_SECONDS
 from daemon.sqlite.ledger import CELLS, KEYS, cell_of, key_of
 from daemon.sqlite.migrate import MIGRATIONS
-from daemon.sqlite.store import PENDING, exchange_of
+from daemon.sqlite.store import COLUMNS, PENDING, exchange_of
 from daemon.sqlite.usage import LATEST, usage_of
 from proxy.ledger import Health
 from proxy.usage_ledger import Usage
@@ -61,7 +61,7 @@ def read_subscriber(path: Path, openid: str) -> Kept:
     who = {"openid": openid}
     exchanges, subscribers, clearings = _read(
         path,
-        ("SELECT * FROM exchange WHERE openid = :openid ORDER BY asked_at, arrival", who),
+        (f"SELECT {COLUMNS} FROM exchange WHERE openid = :openid ORDER BY asked_at, arrival", who),
         ("SELECT account, persona FROM subscriber WHERE openid = :openid", who),
         ("SELECT account, cleared_at FROM clearing WHERE openid = :openid", who),
     )

@@ -1,8 +1,8 @@
 """
 The store of exchanges on disk.
 
-Rule 1: a column of `exchange` has the name of the field of Exchange it holds; a row is read by these names, in any order.
-Rule 2: one method is one transaction, or one read.
+Rule 1: a column of `exchange` has the name of the field of Exchange it holds; a row is read in the order of the fields.
+Rule 2: one method is one transaction, or one read; `begin()` looks a second time where it finds that it has nothing to begin.
 Rule 3: INDEXED BY stands where SQLite would rather read everybody's rows in one state than one subscriber's, or scan. It also
         makes a query fail, not crawl, when its condition and the index drift apart.
 """
@@ -11,17 +11,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from math import inf
+from operator import attrgetter
 from typing import Any
 
-from bot.exchange import Exchange, Kind, Reason, State
-from daemon.sqlite.subscribers import SqliteSubscribers
+from bot.exchange import ASKED, Exchange, Kind, Reason, State
+from bot.store import Conversation, Glance
+from daemon.sqlite.subscribers import SqliteSubscribers, subscriber_of
 
 _FIELDS = tuple(field.name for field in fields(Exchange))
+COLUMNS = ", ".join(_FIELDS)
+_STATE, _REASON, _KIND, _PARTS = map(_FIELDS.index, ("state", "reason", "kind", "parts"))
+# Where a column of an index is named, SQLite makes its entry anew, though the value be the same.
+_CHANGING = tuple(name for name in _FIELDS if name not in ASKED)
+_STATES, _REASONS, _KINDS = ({each.value: each for each in names} for names in (State, Reason, Kind))
 
-PENDING = """
-    SELECT *
+PENDING = f"""
+    SELECT {COLUMNS}
       FROM exchange INDEXED BY exchange_uncollected
      WHERE state IN ('queued', 'thinking', 'answered') OR (state = 'failed' AND collected_by = '')
      ORDER BY asked_at,
@@ -32,128 +40,121 @@ PENDING = """
 
 
 def exchange_of(row: sqlite3.Row) -> Exchange:
-    facts = {name: row[name] for name in _FIELDS}
-    facts["state"] = State(row["state"])
-    facts["reason"] = row["reason"] and Reason(row["reason"])
-    facts["kind"] = Kind(row["kind"])
-    facts["parts"] = tuple(json.loads(row["parts"]))
-    return Exchange(**facts)
+    """`row` has COLUMNS."""
+    values = list(row)
+    values[_STATE] = _STATES[values[_STATE]]
+    values[_REASON] = values[_REASON] and _REASONS[values[_REASON]]
+    values[_KIND] = _KINDS[values[_KIND]]
+    values[_PARTS] = tuple(json.loads(values[_PARTS])) if values[_PARTS] != "[]" else ()
+    return Exchange(*values)
 
 
-def row_of(exchange: Exchange) -> dict[str, Any]:
-    return asdict(exchange) | {"parts": json.dumps(exchange.parts)}
+def _packed(names: Sequence[str]) -> Callable[[Exchange], list[Any]]:
+    """The values of these columns, in their order."""
+    values, parts = attrgetter(*names), names.index("parts")
+
+    def packed(exchange: Exchange) -> list[Any]:
+        row = list(values(exchange))
+        row[parts] = json.dumps(exchange.parts) if exchange.parts else "[]"
+        return row
+
+    return packed
+
+
+_row = _packed(_FIELDS)
+_changes = _packed((*_CHANGING, "id"))
+_BEGIN = f"""
+    INSERT INTO exchange ({COLUMNS})
+    VALUES ({", ".join("?" for _ in _FIELDS)})
+    ON CONFLICT (account, openid, push_id) DO NOTHING
+    RETURNING id
+"""
+_KNOWN = f"SELECT {COLUMNS} FROM exchange WHERE account = :account AND openid = :openid AND push_id = :push_id"
+_SAVE = f"""
+    UPDATE exchange
+       SET {", ".join(f"{name} = ?" for name in _CHANGING)}
+     WHERE id = ?
+    RETURNING id
+"""
+# As nobody can have changed it and left these as they were.
+_UNCHANGED = ("state", "started_at", "answered_at", "collected_at", "not_before", "next_page", "collected_by", "sent_pages")
+_version = attrgetter(*_UNCHANGED)
+_REPLACE = _SAVE.replace("RETURNING", "".join(f"AND {name} = ?\n       " for name in _UNCHANGED) + "RETURNING")
+
+
+_GLANCE = f"""
+    SELECT {COLUMNS}
+      FROM exchange INDEXED BY exchange_by_push
+     WHERE account = :account AND openid = :openid
+       AND (
+           state IN ('queued', 'thinking', 'answered')
+           OR (state = 'failed' AND collected_by = '')
+           OR :push_id IN (push_id, collected_by)
+       )
+     ORDER BY asked_at,
+              arrival
+"""
+_RECENT = f"""
+    SELECT {COLUMNS}
+      FROM exchange INDEXED BY exchange_by_push
+      LEFT JOIN clearing USING (account, openid)
+     WHERE account = :account AND openid = :openid
+       AND state IN ('answered', 'collected')
+       AND answered_at >= :since
+       AND (cleared_at IS NULL OR asked_at > cleared_at)
+     ORDER BY answered_at DESC,
+              arrival DESC
+     LIMIT :limit
+"""
+_PERSONA = "SELECT persona FROM subscriber WHERE account = ? AND openid = ?"
 
 
 class SqliteStore(SqliteSubscribers):
     """`bot.store.ExchangeStore` over an open database."""
 
     async def begin(self, exchange: Exchange) -> Exchange:
-        insert = """
-            INSERT INTO exchange (
-                id,
-                account,
-                openid,
-                push_id,
-                state,
-                reason,
-                asked_at,
-                started_at,
-                answered_at,
-                collected_at,
-                not_before,
-                next_page,
-                collected_by,
-                deaths,
-                question,
-                answer,
-                kind,
-                photo,
-                picture,
-                media_id,
-                parts,
-                sent_pages
-            )
-            VALUES (
-                :id,
-                :account,
-                :openid,
-                :push_id,
-                :state,
-                :reason,
-                :asked_at,
-                :started_at,
-                :answered_at,
-                :collected_at,
-                :not_before,
-                :next_page,
-                :collected_by,
-                :deaths,
-                :question,
-                :answer,
-                :kind,
-                :photo,
-                :picture,
-                :media_id,
-                :parts,
-                :sent_pages
-            )
-            ON CONFLICT (account, openid, push_id) DO UPDATE
-               SET push_id = excluded.push_id  -- changes nothing, and makes RETURNING name the row that was there
-            RETURNING *
-        """
-        [[row]] = await self._database.write((insert, row_of(exchange)))
-        return exchange_of(row)
+        whose = {name: getattr(exchange, name) for name in ("account", "openid", "push_id")}
+        while True:
+            [begun] = await self._database.write((_BEGIN, _row(exchange)))
+            if begun:
+                return exchange
+            if known := await self._select(_KNOWN, **whose):  # else it was forgotten in between
+                return known[0]
 
-    async def save(self, exchange: Exchange) -> bool:
-        update = """
-            UPDATE exchange
-               SET account = :account,
-                   openid = :openid,
-                   push_id = :push_id,
-                   state = :state,
-                   reason = :reason,
-                   asked_at = :asked_at,
-                   started_at = :started_at,
-                   answered_at = :answered_at,
-                   collected_at = :collected_at,
-                   not_before = :not_before,
-                   next_page = :next_page,
-                   collected_by = :collected_by,
-                   deaths = :deaths,
-                   question = :question,
-                   answer = :answer,
-                   kind = :kind,
-                   photo = :photo,
-                   picture = :picture,
-                   media_id = :media_id,
-                   parts = :parts,
-                   sent_pages = :sent_pages
-             WHERE id = :id
-            RETURNING id
-        """
-        [saved] = await self._database.write((update, row_of(exchange)))
+    async def save(self, exchange: Exchange, *, instead_of: Exchange | None = None) -> bool:
+        changes = _changes(exchange)
+        if instead_of is None:
+            [saved] = await self._database.write((_SAVE, changes))
+        else:
+            [saved] = await self._database.write((_REPLACE, [*changes, *_version(instead_of)]))
         return bool(saved)
 
     async def get(self, exchange_id: str) -> Exchange | None:
-        found = await self._select("SELECT * FROM exchange WHERE id = :id", id=exchange_id)
+        found = await self._select(f"SELECT {COLUMNS} FROM exchange WHERE id = :id", id=exchange_id)
         return found[0] if found else None
 
-    async def find(self, account: str, openid: str, push_id: str) -> Exchange | None:
-        select = """
-            SELECT *
-              FROM exchange INDEXED BY exchange_by_push
-             WHERE account = :account AND openid = :openid AND (push_id = :push_id OR collected_by = :push_id)
-             ORDER BY push_id = :push_id DESC,
-                      collected_at DESC,
-                      arrival
-             LIMIT 1
-        """
-        found = await self._select(select, account=account, openid=openid, push_id=push_id)
-        return found[0] if found else None
+    async def glance(self, account: str, openid: str, push_id: str, *, today: float, lately: float) -> Glance:
+        whose = {"account": account, "openid": openid, "push_id": push_id}
+        rows, subscriber = await self._database.read_all(
+            (_GLANCE, whose), self._of_subscriber(account, openid, today, lately)
+        )
+        exchanges = [exchange_of(row) for row in rows]
+        asked = [exchange for exchange in exchanges if exchange.push_id == push_id]
+        collected = [exchange for exchange in exchanges if exchange.collected_by == push_id]
+        known = asked[0] if asked else max(collected, key=lambda exchange: exchange.collected_at, default=None)
+        waiting = [exchange for exchange in exchanges if exchange.is_uncollected]
+        return Glance(known, waiting, subscriber_of(subscriber))
+
+    async def conversation(self, account: str, openid: str, *, limit: int) -> Conversation:
+        newest_first, personas = await self._database.read_all(
+            (_RECENT, {"account": account, "openid": openid, "since": -inf, "limit": limit}),
+            (_PERSONA, (account, openid)),
+        )
+        return Conversation([exchange_of(row) for row in newest_first][::-1], personas[0][0] if personas else "")
 
     async def mailbox(self, account: str, openid: str) -> Sequence[Exchange]:
-        select = """
-            SELECT *
+        select = f"""
+            SELECT {COLUMNS}
               FROM exchange INDEXED BY exchange_by_push
              WHERE account = :account AND openid = :openid
                AND (state IN ('queued', 'thinking', 'answered') OR (state = 'failed' AND collected_by = ''))
@@ -163,24 +164,12 @@ class SqliteStore(SqliteSubscribers):
         return await self._select(select, account=account, openid=openid)
 
     async def recent(self, account: str, openid: str, *, since: float, limit: int) -> Sequence[Exchange]:
-        select = """
-            SELECT exchange.*
-              FROM exchange INDEXED BY exchange_by_push
-              LEFT JOIN clearing USING (account, openid)
-             WHERE account = :account AND openid = :openid
-               AND state IN ('answered', 'collected')
-               AND answered_at >= :since
-               AND (cleared_at IS NULL OR asked_at > cleared_at)
-             ORDER BY answered_at DESC,
-                      arrival DESC
-             LIMIT :limit
-        """
-        newest_first = await self._select(select, account=account, openid=openid, since=since, limit=limit)
+        newest_first = await self._select(_RECENT, account=account, openid=openid, since=since, limit=limit)
         return newest_first[::-1]
 
     async def last_collected(self, account: str, openid: str, *, since: float) -> Exchange | None:
-        select = """
-            SELECT *
+        select = f"""
+            SELECT {COLUMNS}
               FROM exchange INDEXED BY exchange_by_push
              WHERE account = :account AND openid = :openid AND collected_by != '' AND collected_at >= :since
              ORDER BY collected_at DESC,
@@ -216,8 +205,8 @@ class SqliteStore(SqliteSubscribers):
         return {state.value: 0 for state in State} | {row["state"]: row["questions"] for row in rows}
 
     async def unfinished(self) -> Sequence[Exchange]:
-        select = """
-            SELECT *
+        select = f"""
+            SELECT {COLUMNS}
               FROM exchange
              WHERE state IN ('queued', 'thinking')
              ORDER BY asked_at,
@@ -226,8 +215,8 @@ class SqliteStore(SqliteSubscribers):
         return await self._select(select)
 
     async def of(self, account: str, openid: str) -> Sequence[Exchange]:
-        select = """
-            SELECT *
+        select = f"""
+            SELECT {COLUMNS}
               FROM exchange INDEXED BY exchange_by_push
              WHERE account = :account AND openid = :openid
              ORDER BY asked_at,

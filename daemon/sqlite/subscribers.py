@@ -12,47 +12,52 @@ import hmac
 from collections.abc import Sequence
 
 from bot.subscriber import Subscriber
-from daemon.sqlite.database import Database
+from daemon.sqlite.database import Database, Rows, Statement
+
+
+_SUBSCRIBER = """
+    SELECT coalesce((SELECT persona FROM subscriber WHERE account = :account AND openid = :openid), '') AS persona,
+           EXISTS (SELECT 1 FROM blocked WHERE who = :who) AS is_blocked,
+           EXISTS (SELECT 1 FROM subscriber WHERE account = :account AND openid = :openid AND wants_notices) AS wants_notices,
+           count(*) FILTER (WHERE asked_at >= :today AND counts) AS asked_today,
+           count(*) FILTER (WHERE asked_at >= :today AND counts AND kind = 'drawing') AS drawn_today,
+           count(*) FILTER (WHERE asked_at >= :lately) AS asked_lately
+      FROM (
+            SELECT asked_at,
+                   kind,
+                   state != 'failed' OR reason IN ('filtered', 'empty', 'timeout') AS counts
+              FROM exchange INDEXED BY exchange_by_push
+             WHERE account = :account AND openid = :openid AND asked_at >= min(:today, :lately)
+            UNION ALL
+            SELECT asked_at,
+                   kind,
+                   1
+              FROM asked_before INDEXED BY asked_before_by_who
+             WHERE who = :who AND asked_at >= min(:today, :lately)
+           )
+"""
+
+
+def subscriber_of(rows: Rows) -> Subscriber:
+    [[persona, is_blocked, wants_notices, *counts]] = rows
+    return Subscriber(persona, bool(is_blocked), bool(wants_notices), *counts)
 
 
 class SqliteSubscribers:
     def __init__(self, database: Database, secret: bytes) -> None:
         """`secret` is the installation's."""
         self._database = database
-        self._secret = secret
+        self._keyed = hmac.new(secret, digestmod=hashlib.sha256)  # copied for each: to set one up costs more than to use it
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
     async def subscriber(self, account: str, openid: str, *, today: float, lately: float) -> Subscriber:
-        select = """
-            WITH asked AS (
-                SELECT asked_at,
-                       kind,
-                       state != 'failed' OR reason IN ('filtered', 'empty', 'timeout') AS counts
-                  FROM exchange INDEXED BY exchange_by_push
-                 WHERE account = :account AND openid = :openid
-                UNION ALL
-                SELECT asked_at,
-                       kind,
-                       1
-                  FROM asked_before INDEXED BY asked_before_by_who
-                 WHERE who = :who
-            )
-            SELECT coalesce(max(persona), '') AS persona,
-                   coalesce(max(wants_notices), 0) AS wants_notices,
-                   EXISTS (SELECT 1 FROM blocked WHERE who = :who) AS is_blocked,
-                   (SELECT count(*) FROM asked WHERE asked_at >= :today AND counts) AS asked_today,
-                   (SELECT count(*) FROM asked WHERE asked_at >= :today AND kind = 'drawing' AND counts) AS drawn_today,
-                   (SELECT count(*) FROM asked WHERE asked_at >= :lately) AS asked_lately
-              FROM subscriber
-             WHERE account = :account AND openid = :openid
-        """
-        since = {"today": today, "lately": lately}
-        [[persona, wants_notices, is_blocked, *counts]] = await self._database.read(
-            select, self._who(account, openid) | since
-        )
-        return Subscriber(persona, bool(is_blocked), bool(wants_notices), *counts)
+        return subscriber_of(await self._database.read(*self._of_subscriber(account, openid, today, lately)))
+
+    def _of_subscriber(self, account: str, openid: str, today: float, lately: float) -> Statement:
+        """What `subscriber_of()` reads."""
+        return _SUBSCRIBER, {**self._who(account, openid), "today": today, "lately": lately}
 
     async def choose_persona(self, account: str, openid: str, persona: str) -> None:
         note = """
@@ -89,5 +94,6 @@ class SqliteSubscribers:
         return [(row["account"], row["openid"]) for row in await self._database.read(select)]
 
     def _who(self, account: str, openid: str) -> dict[str, str]:
-        who = hmac.digest(self._secret, f"subscriber:{account}:{openid}".encode(), hashlib.sha256).hex()
-        return {"account": account, "openid": openid, "who": who}
+        keyed = self._keyed.copy()
+        keyed.update(f"subscriber:{account}:{openid}".encode())
+        return {"account": account, "openid": openid, "who": keyed.hexdigest()}

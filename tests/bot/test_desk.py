@@ -114,11 +114,11 @@ class FaultyStore(MemoryStore):
         self._need_room()
         return await super().begin(exchange)
 
-    async def save(self, exchange: Exchange) -> bool:
+    async def save(self, exchange: Exchange, *, instead_of: Exchange | None = None) -> bool:
         self._need_room()
         self.is_saving.set()
         await self.may_save.wait()
-        return await super().save(exchange)
+        return await super().save(exchange, instead_of=instead_of)
 
     async def forget(self, account: str, openid: str) -> int:
         self._need_room()
@@ -145,9 +145,9 @@ class SlowToSave(MemoryStore):
         self.may_save = asyncio.Event()
         self.may_save.set()
 
-    async def save(self, exchange: Exchange) -> bool:
+    async def save(self, exchange: Exchange, *, instead_of: Exchange | None = None) -> bool:
         await self.may_save.wait()
-        return await super().save(exchange)
+        return await super().save(exchange, instead_of=instead_of)
 
 
 @pytest.fixture
@@ -642,7 +642,7 @@ async def test_pages_leave_the_mailbox_as_they_are_delivered(desk: Desk, model: 
     assert waiting == [half]
     assert (whole.state, whole.collected_by) == (State.COLLECTED, "push-tap")
     assert await desk.mailbox("gh_a", "o_anna") == []
-    assert await desk.find("gh_a", "o_anna", "push-tap") == whole
+    assert (await desk.glance("gh_a", "o_anna", "push-tap", today=0.0, lately=0.0)).known == whole
     assert await desk.last_collected("gh_a", "o_anna", since=0.0) == whole
 
 

@@ -31,6 +31,10 @@ def answered(name: str, at: float, **fields: Any) -> Exchange:
     return exchange(name, **{**facts, **fields})
 
 
+async def find(store: ExchangeStore, account: str, openid: str, push_id: str) -> Exchange | None:
+    return (await store.glance(account, openid, push_id, today=0.0, lately=0.0)).known
+
+
 def ids(rows: Any) -> list[str]:
     return [row.id for row in rows]
 
@@ -66,10 +70,40 @@ async def test_a_saved_exchange_comes_back_with_every_field(store: ExchangeStore
         parts=("the beginning, \n\n", "“and more”"),
         sent_pages=2,
     )
-    await store.begin(exchange("a"))
+    await store.begin(exchange("a", asked_at=100.125, kind=Kind.DRAWING, photo="http://mmbiz.qpic.cn/1"))
 
     assert await store.save(full)
     assert await store.get("a") == full
+
+
+async def test_an_exchange_that_stands_as_it_was_seen_is_saved(store: ExchangeStore) -> None:
+    seen = answered("a", 105.5)
+    await keep(store, seen)
+    collected = advance(seen, Event.COLLECT, next_page=1, collected_by="push-b", collected_at=107.5)
+
+    assert await store.save(collected, instead_of=seen)
+    assert await store.get("a") == collected
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        {"sent_pages": 1},
+        {"next_page": 1, "collected_by": "push-b", "collected_at": 106.0},
+        {"state": State.COLLECTED, "next_page": 1},
+        {"state": State.QUEUED, "not_before": 140.0},
+        {"started_at": 104.0},
+    ],
+)
+async def test_an_exchange_that_has_changed_since_it_was_seen_is_left(
+    store: ExchangeStore, meanwhile: dict[str, Any]
+) -> None:
+    seen = answered("a", 105.5)
+    changed = replace(seen, **meanwhile)
+    await keep(store, changed)
+
+    assert not await store.save(advance(seen, Event.COLLECT, next_page=1, collected_by="push-c"), instead_of=seen)
+    assert await store.get("a") == changed
 
 
 @pytest.mark.parametrize("state", State)
@@ -145,7 +179,7 @@ async def test_the_same_push_id_belongs_to_each_subscriber_of_each_account(store
         assert await store.begin(row) == row
 
     for row in rows:
-        assert await store.find(row.account, row.openid, "7") == row
+        assert await find(store, row.account, row.openid, "7") == row
 
 
 async def test_two_questions_of_the_same_words_are_two_exchanges(store: ExchangeStore) -> None:
@@ -176,8 +210,8 @@ async def test_a_push_that_collected_is_found_by_what_it_collected(store: Exchan
     row = answered("a", 105.0, collected_by="push-tap", collected_at=110.0)
     await keep(store, row)
 
-    assert await store.find("gh_a", "o_anna", "push-tap") == row
-    assert await store.find("gh_a", "o_anna", "push-a") == row
+    assert await find(store, "gh_a", "o_anna", "push-tap") == row
+    assert await find(store, "gh_a", "o_anna", "push-a") == row
 
 
 async def test_a_push_that_collected_twice_finds_the_last(store: ExchangeStore) -> None:
@@ -187,7 +221,7 @@ async def test_a_push_that_collected_twice_finds_the_last(store: ExchangeStore) 
         answered("b", 106.0, collected_by="push-tap", collected_at=110.0),
     )
 
-    found = await store.find("gh_a", "o_anna", "push-tap")
+    found = await find(store, "gh_a", "o_anna", "push-tap")
 
     assert found is not None
     assert found.id == "a"
@@ -196,7 +230,7 @@ async def test_a_push_that_collected_twice_finds_the_last(store: ExchangeStore) 
 async def test_what_a_push_asked_goes_before_what_it_collected(store: ExchangeStore) -> None:
     await keep(store, exchange("a"), answered("b", 106.0, collected_by="push-a", collected_at=110.0))
 
-    found = await store.find("gh_a", "o_anna", "push-a")
+    found = await find(store, "gh_a", "o_anna", "push-a")
 
     assert found is not None
     assert found.id == "a"
@@ -219,7 +253,7 @@ async def test_nobody_finds_the_exchange_of_another(
 ) -> None:
     await keep(store, answered("a", 105.0, collected_by="push-tap", collected_at=110.0))
 
-    assert await store.find(account, openid, push_id) is None
+    assert await find(store, account, openid, push_id) is None
 
 
 # mailbox, last_collected
@@ -415,7 +449,7 @@ async def test_a_forgotten_subscriber_has_nothing_left_and_nobody_else_loses_any
 
     assert await store.get("a") is None
     assert await store.get("b") is None
-    assert await store.find("gh_a", "o_anna", "push-tap") is None
+    assert await find(store, "gh_a", "o_anna", "push-tap") is None
     assert await store.mailbox("gh_a", "o_anna") == []
     assert ids(await store.pending(10)) == ["c", "d"]
     assert await store.forget("gh_a", "o_anna") == 0
@@ -437,7 +471,7 @@ async def test_a_subscriber_who_comes_back_begins_anew(store: ExchangeStore) -> 
     again = answered("b", 201.0, push_id="push-a")
     await keep(store, again)
 
-    assert await store.find("gh_a", "o_anna", "push-a") == again
+    assert await find(store, "gh_a", "o_anna", "push-a") == again
     assert await store.recent("gh_a", "o_anna", since=0.0, limit=10) == [again]
 
 
@@ -457,7 +491,7 @@ async def test_an_expired_exchange_is_gone_for_its_subscriber_too(store: Exchang
 
     await store.expire(before=100.0)
 
-    assert await store.find("gh_a", "o_anna", "push-old") is None
+    assert await find(store, "gh_a", "o_anna", "push-old") is None
     assert await store.last_collected("gh_a", "o_anna", since=0.0) is None
     assert not await store.save(answered("old", 50.0))
     assert await store.begin(exchange("again", push_id="push-old")) == exchange("again", push_id="push-old")

@@ -313,10 +313,10 @@ async def test_an_answer_whose_writing_takes_long_is_not_overwritten_by_its_send
     class Slow(MemoryStore):
         may_save = asyncio.Event()
 
-        async def save(self, exchange):
+        async def save(self, exchange, *, instead_of=None):
             if exchange.state is State.ANSWERED and not exchange.sent_pages:
                 await self.may_save.wait()
-            return await super().save(exchange)
+            return await super().save(exchange, instead_of=instead_of)
 
     served.store = store = Slow()
     await served.start(hold_seconds=SHORT)
