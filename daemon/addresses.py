@@ -9,12 +9,14 @@ Rule 2: an IPv4 address inside an IPv6 one (::ffff:192.0.2.1, from a socket for 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
+@lru_cache(maxsize=1_024)  # most requests come from an address that was seen a moment ago
 def parsed(text: str) -> Address | None:
     """None for what is no address, as the peer of a unix socket."""
     try:

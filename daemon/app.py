@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from bot.fetch import wechat_hosts
 from bot.store import ExchangeStore
 from daemon import wiring
 from daemon.accounts import Allows, open_bot
-from daemon.addresses import Network, parsed
+from daemon.addresses import Address, Network, parsed
 from daemon.alerts import open_alerts
 from daemon.certificate import Certificate, kept_fresh, open_certificate
 from daemon.errors import error_middleware
@@ -79,8 +80,8 @@ async def running(
     verified: set[Network] = set()
 
     def vouch(address: str) -> None:
-        if len(verified) < MOST_VERIFIED and parsed(address):
-            verified.add(ip_network(address))
+        if len(verified) < MOST_VERIFIED and (known := parsed(address)):
+            verified.add(_only(known))
 
     certificate = open_certificate(settings.server.tls_certificate, settings.server.tls_key)
     farewell = Farewell(drain_seconds, time.monotonic)
@@ -169,6 +170,11 @@ async def running(
 async def _unsigned(_: web.BaseRequest, response: web.StreamResponse) -> None:
     """Nobody needs to know which version of what serves here."""
     response.headers.pop("Server", None)
+
+
+@lru_cache(maxsize=MOST_VERIFIED)
+def _only(address: Address) -> Network:
+    return ip_network(address)
 
 
 def _revealed(secret: Secret | None) -> str | None:

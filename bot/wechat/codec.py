@@ -64,8 +64,8 @@ def read(body: bytes) -> tuple[dict[str, str], str]:
     for path, value in _json_leaves(text) if form == "json" else _xml_leaves(text):
         if len(path) <= KEPT_DEPTH:
             fields[".".join(path)] = value
-        if len(fields) > MAX_FIELDS:
-            raise BadPush(f"more than {MAX_FIELDS} fields")
+            if len(fields) > MAX_FIELDS:
+                raise BadPush(f"more than {MAX_FIELDS} fields")
     return fields, form
 
 
@@ -175,7 +175,7 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         yield path, clean(value or "")  # escapes may bring in what was not in the body's bytes
 
 
-def _xml_leaves(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
+def _xml_leaves(text: str) -> list[tuple[tuple[str, ...], str]]:
     leaves: list[tuple[tuple[str, ...], str]] = []
     path: list[str] = []
     words: list[str] = []
@@ -203,8 +203,8 @@ def _xml_leaves(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = words.append
-    parser.StartDoctypeDeclHandler = _refuse("DOCTYPE")
-    parser.ProcessingInstructionHandler = _refuse("processing instruction")
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.ProcessingInstructionHandler = _refuse_instruction
     try:
         # In one piece: expat before 2.6 is quadratic in a token that comes in many (CVE-2023-52425).
         parser.Parse(text, True)
@@ -212,7 +212,7 @@ def _xml_leaves(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
         raise BadPush(
             f"the XML is malformed: {expat.ErrorString(error.code)} at {error.lineno}:{error.offset}"
         ) from None
-    yield from (leaf for leaf in leaves if leaf[0])
+    return [leaf for leaf in leaves if leaf[0]]
 
 
 def _refuse(what: str) -> Any:
@@ -220,3 +220,6 @@ def _refuse(what: str) -> Any:
         raise BadPush(f"the body has a {what}")
 
     return refuse
+
+
+_refuse_doctype, _refuse_instruction = _refuse("DOCTYPE"), _refuse("processing instruction")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from bot.texts import Texts
 
@@ -47,6 +48,8 @@ class Said:
 
 def command_in(text: str, texts: Texts, *, is_administrator: bool = False) -> Said | None:
     """The command that `text` is, None where it is none."""
+    if not _any_of(texts).match(text.strip()):  # as nearly all are questions
+        return None
     for command in Command:
         if command in FOR_ADMINISTRATORS and not is_administrator:
             continue
@@ -64,6 +67,13 @@ def drawing_in(text: str, word: str) -> str | None:
         return None
     found = re.match(rf"{re.escape(word.strip())}(?:\s*[:：,，]\s*|\s+|$)", text.strip(), re.IGNORECASE)
     return None if found is None else text.strip()[found.end() :].strip()
+
+
+@lru_cache(maxsize=64)
+def _any_of(texts: Texts) -> re.Pattern[str]:
+    """What begins as one of the commands does."""
+    words = "|".join(re.escape(texts.say(f"word_{command}").strip()) for command in Command)
+    return re.compile(rf"(?:{words})(?:\s+|$)", re.IGNORECASE)
 
 
 def _after(text: str, word: str) -> str | None:

@@ -9,10 +9,12 @@ Rule 2: an absent field is the empty string; numbers stay text, since MsgId is b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from bot.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Push:
     """
     `account` is ToUserName (gh_…), `openid` is FromUserName, `kind` is MsgType in lower case ("text", "event", …), `event`
