@@ -17,8 +17,9 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence, Sized
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence, Sized
+from types import MappingProxyType
+from typing import Any, TypeAlias, cast
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
@@ -28,7 +29,7 @@ from aiohttp.http import RawRequestMessage
 from daemon.addresses import Network, caller_address, is_trusted
 from daemon.connections import Connection, Connections, Limits, is_last
 from daemon.door import Door, Doors
-from daemon.errors import answer, where
+from daemon.errors import answer, error_middleware, where
 from daemon.listeners import (
     BACKLOG,
     CannotListen,
@@ -44,6 +45,7 @@ from proxy.visit import House
 
 __all__ = ["CannotListen", "Limits", "serving"]
 
+Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger()
 
 GRACE_SECONDS = 0.5  # for requests on connections that were accepted but not yet read when the listeners closed
@@ -63,20 +65,22 @@ async def serving(
     exempt: Collection[Network] = (),
     tls: Callable[[], ssl.SSLContext] | None = None,
     fast_lane: House | None = None,
+    posts: Mapping[str, Handle] = MappingProxyType({}),
     drain_seconds: float = 2.0,
 ) -> AsyncIterator[tuple[str, ...]]:
     """
     Serves `app` inside the block; the value is the bound addresses. Raises CannotListen.
 
     `exempt` networks have no limit per address. They are asked at every new connection, so the set may grow. `tls` is asked at
-    every handshake of the listeners that can speak TLS; None: all are plain. `fast_lane`: whose requests may come by the door.
+    every handshake of the listeners that can speak TLS; None: all are plain. `fast_lane`: whose requests may come by the door. `posts`:
+    what a POST to a path goes to without the application's routes and middlewares, but for the one of errors.
     """
     connections = Connections(affordable(limits.connections), limits.connections_per_address, exempt, trusted_proxies)
     names: tuple[str, ...] = ()
     with _reporting_faults():
         async with _started(app) as server:
             doors = Doors()
-            gate = Gate(server, doors, trusted_proxies, limits.head_bytes)
+            gate = Gate(server, doors, trusted_proxies, limits.head_bytes, posts)
             take_over = functools.partial(Connection, server, connections, limits)
             connect: Callable[..., Connection | Door] = take_over
             if fast_lane is not None:
@@ -102,12 +106,20 @@ async def serving(
 class Gate:
     """Stands between aiohttp's protocol and the application, and knows which requests are running, by the doors too."""
 
-    def __init__(self, server: web.Server, doors: Doors, trusted_proxies: Sequence[Network], head_bytes: int) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        doors: Doors,
+        trusted_proxies: Sequence[Network],
+        head_bytes: int,
+        posts: Mapping[str, Handle],
+    ) -> None:
         self._make, self._handle = server.request_factory, server.request_handler
         server.request_factory, server.request_handler = self.make, self.handle
         self._doors = doors
         self._trusted_proxies = trusted_proxies
         self._head_bytes = head_bytes
+        self._posts = posts
         self._running: set[asyncio.Task[Any]] = set()
         self._is_draining = False
         self.cancelled = 0  # requests that outlasted the drain
@@ -138,6 +150,8 @@ class Gate:
             task.add_done_callback(self._running.discard)
         if fault := refusal(request, self._head_bytes):
             return answer(request, *fault)
+        if request.method == hdrs.METH_POST and (post := self._posts.get(request.raw_path.partition("?")[0])):
+            return await error_middleware(cast(web.Request, request), post)
         return await self._handle(request)
 
     @contextlib.asynccontextmanager
