@@ -115,10 +115,9 @@ def _reply(push: Push, kind: str, now: int) -> dict[str, Value]:
 
 def written(fields: Mapping[str, Value], form: str) -> bytes:
     """The body of a reply with these fields; `read()` finds the same again, cleaned."""
-    cleaned = _cleaned(fields)
     if form == "json":
-        return json.dumps(cleaned, ensure_ascii=False).encode()
-    return f"<xml>{_elements(cleaned)}</xml>".encode()
+        return json.dumps(_cleaned(fields), ensure_ascii=False).encode()
+    return f"<xml>{_elements(fields)}</xml>".encode()
 
 
 def _cleaned(value: Any) -> Any:
@@ -128,7 +127,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def _elements(fields: Mapping[str, Value]) -> str:
-    return "".join(f"<{name}>{_marked(value)}</{name}>" for name, value in fields.items())
+    return "".join([f"<{name}>{_marked(value)}</{name}>" for name, value in fields.items()])
 
 
 def seconds_of(text: str) -> int | None:
@@ -137,12 +136,10 @@ def seconds_of(text: str) -> int | None:
 
 
 def _marked(value: Value) -> str:
-    if isinstance(value, Mapping):
-        return _elements(value)
-    if isinstance(value, int):
-        return str(value)
-    # A "]]>" in the words would end the section early and let them add elements of their own.
-    return f"<![CDATA[{value.replace(']]>', ']]]]><![CDATA[>')}]]>"
+    if isinstance(value, str):
+        # A "]]>" in the words would end the section early and let them add elements of their own.
+        return f"<![CDATA[{clean(value).replace(']]>', ']]]]><![CDATA[>')}]]>"
+    return str(value) if isinstance(value, int) else _elements(value)
 
 
 def _digest(*parts: Any) -> str:

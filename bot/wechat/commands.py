@@ -48,15 +48,23 @@ class Said:
 
 def command_in(text: str, texts: Texts, *, is_administrator: bool = False) -> Said | None:
     """The command that `text` is, None where it is none."""
-    if not _any_of(texts).match(text.strip()):  # as nearly all are questions
+    text = text.strip()
+    first = _any_of(texts).match(text)
+    if first is None or first.lastgroup is None:  # as nearly all are questions
         return None
-    for command in Command:
-        if command in FOR_ADMINISTRATORS and not is_administrator:
-            continue
+    if (said := _said(Command(first.lastgroup), text[first.end() :].strip(), is_administrator)) is not None:
+        return said
+    for command in Command:  # another may have the same word
         about = _after(text, texts.say(f"word_{command}"))
-        if about is not None and (command in ABOUT_SOMETHING if about else command in ALONE):
-            return Said(command, about)
+        if about is not None and (said := _said(command, about, is_administrator)) is not None:
+            return said
     return None
+
+
+def _said(command: Command, about: str, is_administrator: bool) -> Said | None:
+    if command in FOR_ADMINISTRATORS and not is_administrator:
+        return None
+    return Said(command, about) if command in (ABOUT_SOMETHING if about else ALONE) else None
 
 
 def drawing_in(text: str, word: str) -> str | None:
@@ -72,7 +80,7 @@ def drawing_in(text: str, word: str) -> str | None:
 @lru_cache(maxsize=64)
 def _any_of(texts: Texts) -> re.Pattern[str]:
     """What begins as one of the commands does."""
-    words = "|".join(re.escape(texts.say(f"word_{command}").strip()) for command in Command)
+    words = "|".join(f"(?P<{each}>{re.escape(texts.say(f'word_{each}').strip())})" for each in Command)
     return re.compile(rf"(?:{words})(?:\s+|$)", re.IGNORECASE)
 
 

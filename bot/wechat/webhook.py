@@ -107,7 +107,10 @@ class Webhook:
         def seal(reply: bytes) -> bytes:
             return self._account.gate.close(admitted, reply, now=int(self._clock()), random16=self._random16())
 
-        return await answer(request, admitted.push, self._account, clock=self._clock, seal=seal)
+        is_plain = admitted.envelope is None
+        return await answer(
+            request, admitted.push, self._account, clock=self._clock, seal=bytes if is_plain else seal
+        )
 
     def _note_refusal(self, request: web.Request, kind: Kind, reason: str, advice: str) -> None:
         self._remember(request, kind, str(reason))
@@ -167,7 +170,7 @@ async def answer(
 ) -> web.StreamResponse:
     """Deliver `push`, which is known to be WeChat's, and write what it gets, `seal`ed, in the form it came in."""
     # The operator's name for the account is the one that counts; the reply bears the one that WeChat used.
-    visiting = replace(push, account=account.id)
+    visiting = push if push.account == account.id else replace(push, account=account.id)
     page, is_open = None, False
     try:
         page = await account.visits.deliver(visiting, timing)
