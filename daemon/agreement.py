@@ -32,7 +32,7 @@ def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _repeated("keys", keys, "name")
     yield from _repeated("proxy.callers", callers, "name")
     yield from _repeated("bot.accounts", accounts, "id")
-    yield from _repeated("bot.accounts", accounts, "path", default=Account.model_fields["path"].default)
+    yield from _repeated("bot.accounts", accounts, "path", default=Account.fields["path"].default)
     yield from _unknown_upstreams(keys, upstreams)
     yield from _no_model(bot, accounts)
     yield from _half_encrypted(accounts)

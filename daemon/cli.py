@@ -89,31 +89,29 @@ def posthouse() -> None:
 @level_option
 def serve(named: Path | None, log_level: str) -> None:
     """Run the daemon. Without a config file, the environment says what is needed."""
-    from daemon import footprint
-    from daemon.reading import Reading
+    from daemon import config, footprint
+    from daemon.reading import settings_of
     from daemon.secret import leave_no_core, secrets_in
 
     leave_no_core()
-    command = _called()
-    reading = Reading(named, command)
+    path, settings = settings_of(named)
     footprint.import_structlog()
     import asyncio
 
     import structlog
 
-    from daemon import log, process  # most of a start; the config is read meanwhile
+    from daemon import log, process
 
-    read = reading.result()
-    log.configure(log_level, secrets_in(read.settings))
-    for doubt in read.doubts:
+    log.configure(log_level, secrets_in(settings))
+    for doubt in config.doubts(path, settings, command=_called()):
         structlog.get_logger().warning("config.doubted", why=doubt)
 
     async def reread() -> Settings:
-        changed = await asyncio.to_thread(lambda: Reading(read.path, command).result().settings)
+        _, changed = await asyncio.to_thread(settings_of, path)  # a file may be long in coming
         log.configure(log_level, secrets_in(changed))
         return changed
 
-    process.leave(process.serve(read.settings, reread))
+    process.leave(process.serve(settings, reread))
 
 
 @posthouse.command()

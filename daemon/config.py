@@ -16,12 +16,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import tomli
-from pydantic import ValidationError
 
 from daemon.agreement import disagreements, repeated_secrets
-from daemon.problems import problems_in
 from daemon.schema import Server, Settings
 from daemon.schema.gateway import OPENAI, Key
+from daemon.schema.table import read_table
 from daemon.secret import Sources, secrets_in
 from daemon.wrong_config import Problem, WrongConfig
 
@@ -46,12 +45,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
 
 def parse(document: Mapping[str, Any], sources: Sources) -> Settings:
     """The settings that a document of TOML's own types gives. Raises WrongConfig."""
-    problems: list[Problem] = []
-    settings: Settings | None = None
-    try:
-        settings = Settings.model_validate(_with_openai(document), context=sources)
-    except ValidationError as error:
-        problems += problems_in(error)
+    settings, problems = read_table(Settings, _with_openai(document), sources)
     problems += disagreements(document)
     if settings is not None:
         problems += repeated_secrets(settings)
@@ -76,17 +70,16 @@ class Glance:
     upstreams: Mapping[str, str]  # by the names of keys, where a key says its upstream
 
     def upstream_of(self, key: str) -> str:
-        return self.upstreams.get(key, str(Key.model_fields["upstream"].default))
+        return self.upstreams.get(key, str(Key.fields["upstream"].default))
 
 
 def glance(path: Path | None, environ: Mapping[str, str] = os.environ) -> Glance:
     """Raises WrongConfig or OSError. Without a config file, what the environment alone would give."""
     document = _document(path) if path else {}
     sources = Sources(environ, path.absolute().parent if path else Path.cwd())
-    try:
-        server = Server.model_validate(document.get("server", {}), context=sources)
-    except ValidationError as error:
-        raise WrongConfig(problems_in(error, inside=("server",))) from None
+    server, problems = read_table(Server, document.get("server", {}), sources, at=("server",))
+    if server is None:
+        raise WrongConfig(problems)
     operator, keys = document.get("operator"), document.get("keys")
     named = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
     return Glance(
@@ -103,7 +96,7 @@ def doubts(path: Path | None, settings: Settings, *, command: str = "posthouse")
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             yield f"{path} holds secrets and others may read it (mode {mode:04o}); run: chmod 600 {path}"
-    if path is None and not settings.keys and settings.model_fields_set <= {"keys", "server"}:
+    if path is None and not settings.keys and settings.names_given <= {"keys", "server"}:
         looked_for = ", ".join((f"${VARIABLE}", *map(str, PLACES)))
         yield f"no config file ({looked_for}) and no settings in the environment; `{command} init` writes a file"
     if not settings.keys:
@@ -114,7 +107,7 @@ def doubts(path: Path | None, settings: Settings, *, command: str = "posthouse")
     if settings.operator.password is None:
         advice = "set operator.password" if path else "set POSTHOUSE_PASSWORD"
         yield f"no password, so there is no status page; {advice}"
-    if "bot" in settings.model_fields_set and not settings.bot.accounts:
+    if "bot" in settings.names_given and not settings.bot.accounts:
         missing = "[[bot.accounts]]" if settings.bot.model else "bot.model and [[bot.accounts]]"
         yield f"no WeChat account, so no subscriber is answered; fill in {missing}"
 

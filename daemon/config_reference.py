@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
-
-from pydantic.fields import FieldInfo
+from typing import Any
 
 from daemon.editor_schema import editor_schema
-from daemon.schema import Settings, inner_table
-from daemon.schema.secrets import SecretKind
-from daemon.schema.values import Expected, Table
+from daemon.schema import Settings
+from daemon.schema.kinds import Kind
+from daemon.schema.table import Field, Table, inner_table, leaf
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "configuration.md"
@@ -68,18 +66,18 @@ def example() -> str:
 
 
 def _sections(table: type[Table], path: str, header: str) -> Iterator[str]:
-    plain = [(name, field) for name, field in _fields(table) if inner_table(field) is None]
+    plain = [(name, field) for name, field in table.fields.items() if inner_table(field.kind) is None]
     if plain:
         yield f"## `{header}`\n"
         if table.__doc__:
             yield f"{table.__doc__}\n"
         yield "| setting | default | expected | |\n|---|---|---|---|"
         for name, field in plain:
-            cells = (f"`{name}`", _default_cell(field), _words(field), str(field.description))
+            cells = (f"`{name}`", _default_cell(field), _words(field), field.description)
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
         yield ""
-    for name, field in _fields(table):
-        if inner := inner_table(field):
+    for name, field in table.fields.items():
+        if inner := inner_table(field.kind):
             below, among = inner
             own = f"{path}{name}{among}."
             dotted = f"{path}{name}".replace("[]", "") + (".NAME" if among == ".*" else "")
@@ -89,7 +87,7 @@ def _sections(table: type[Table], path: str, header: str) -> Iterator[str]:
 def _tables(table: type[Table], path: str, header: str, *, is_set: bool) -> Iterator[str]:
     """`is_set`: the table is part of a config where nothing is set; otherwise all of it is commented out."""
     sign = "" if is_set else "#"
-    plain = [(name, field) for name, field in _fields(table) if inner_table(field) is None]
+    plain = [(name, field) for name, field in table.fields.items() if inner_table(field.kind) is None]
     if plain:
         if table.__doc__:
             yield f"# {table.__doc__}"
@@ -97,8 +95,8 @@ def _tables(table: type[Table], path: str, header: str, *, is_set: bool) -> Iter
         for name, field in plain:
             yield from _lines(f"{path}{name}", name, field, is_set=is_set)
         yield ""
-    for name, field in _fields(table):
-        if inner := inner_table(field):
+    for name, field in table.fields.items():
+        if inner := inner_table(field.kind):
             below, among = inner
             dotted = _example_path(f"{path}{name}{among}")
             stays_set = is_set and among != "[]" and name != "models"
@@ -106,21 +104,16 @@ def _tables(table: type[Table], path: str, header: str, *, is_set: bool) -> Iter
             yield from _tables(below, f"{path}{name}{among}.", own_header, is_set=stays_set)
 
 
-def _lines(path: str, name: str, field: FieldInfo, *, is_set: bool) -> Iterator[str]:
+def _lines(path: str, name: str, field: Field, *, is_set: bool) -> Iterator[str]:
     yield f"# {field.description}"
-    default = None if field.is_required() or field.default is None else _toml(field.default)
-    shown = field.examples[0] if field.examples else default
+    default = None if field.is_required or field.default is None else _toml(field.default)
+    shown = field.example or default
     if shown is None:
         return
-    if shown != default and not field.is_required():
+    if shown != default and not field.is_required:
         yield f"# Default: {default if default is not None else 'not set'}."
     stays_set = is_set and (shown == default or path == "upstreams.*.base_url")
     yield f"{'' if stays_set else '#'}{name} = {shown}"
-
-
-def _fields(table: type[Table]) -> Iterator[tuple[str, FieldInfo]]:
-    for name, field in table.model_fields.items():
-        yield field.alias or name, field
 
 
 def _example_path(path: str) -> str:
@@ -129,22 +122,16 @@ def _example_path(path: str) -> str:
     return path.replace("[]", "")
 
 
-def _default_cell(field: FieldInfo) -> str:
-    if field.is_required():
+def _default_cell(field: Field) -> str:
+    if field.is_required:
         return "required"
     return "not set" if field.default is None else f"`{_toml(field.default)}`"
 
 
-def _words(field: FieldInfo) -> str:
-    return next(_words_in([*field.metadata, field.annotation]), "")
-
-
-def _words_in(parts: Any) -> Iterator[str]:
+def _words(field: Field) -> str:
     """What a setting's kind says it expects; of a list, what each item is expected to be."""
-    for part in parts:
-        if isinstance(part, Expected | SecretKind):
-            yield part.words
-        yield from _words_in(get_args(part))
+    single = leaf(field.kind)
+    return single.words if isinstance(single, Kind) else ""
 
 
 def _toml(value: Any) -> str:

@@ -8,12 +8,13 @@ config that `posthouse check` takes; that one knows more.
 from __future__ import annotations
 
 import json
-from typing import Any
-
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
+import math
+from typing import Any, get_args, get_origin
 
 from daemon.schema import Settings
+from daemon.schema.kinds import Exactly, Kind, Matching, Number, OneOf, Whole
+from daemon.schema.secrets import SecretKind
+from daemon.schema.table import UNIONS, Field, Table, inner, inner_table, leaf
 
 SECRET = {
     "anyOf": [
@@ -33,56 +34,82 @@ SECRET = {
         ),
     ]
 }
-
-
-class _Generator(GenerateJsonSchema):
-    """What only our own code can check is any string, or a secret, here."""
-
-    def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:
-        return dict(A_SECRET if _is_secret(schema) else TEXT)
-
-    def date_schema(self, schema: core_schema.DateSchema) -> JsonSchemaValue:
-        return {}  # TOML has dates of its own, and JSON Schema has none
-
-
-TEXT = {"type": "string"}
-A_SECRET = {"secret": True}  # until all is made: pydantic wants to know every reference that it meets
-
-
-def _is_secret(schema: core_schema.PlainValidatorFunctionSchema) -> bool:
-    owner = getattr(schema["function"]["function"], "__self__", None)
-    return type(owner).__name__.endswith("Kind")
+TYPES = {bool: "boolean", str: "string"}  # TOML has dates of its own, and JSON Schema has none
+BOUNDS = {"above": "exclusiveMinimum", "below": "exclusiveMaximum", "least": "minimum", "most": "maximum"}
 
 
 def editor_schema() -> str:
     """The text of the file."""
-    made = Settings.model_json_schema(mode="validation", schema_generator=_Generator)
-    made["$schema"] = "http://json-schema.org/draft-07/schema#"
-    made["title"] = "posthouse.toml"
-    made["$defs"]["Secret"] = SECRET
-    return json.dumps(_plain(made), ensure_ascii=False, indent=1) + "\n"
+    made = {
+        "$defs": {**{table.__name__: _table(table) for table in sorted(_below(Settings), key=_name)}, "Secret": SECRET},
+        **_table(Settings),
+        "title": "posthouse.toml",
+        "$schema": "http://json-schema.org/draft-07/schema#",
+    }
+    return json.dumps(made, ensure_ascii=False, indent=1) + "\n"
+
+
+def _name(table: type[Table]) -> str:
+    return table.__name__
+
+
+def _below(table: type[Table]) -> set[type[Table]]:
+    """All tables that stand in one, and in those."""
+    own = {found[0] for field in table.fields.values() if (found := inner_table(field.kind))}
+    return own.union(*map(_below, own))
+
+
+def _table(table: type[Table]) -> dict[str, Any]:
+    made: dict[str, Any] = {"additionalProperties": False}
+    if table.__doc__:
+        made["description"] = table.__doc__
+    made["properties"] = {key: _setting(field) for key, field in table.fields.items()}
+    if required := [key for key, field in table.fields.items() if field.is_required]:
+        made["required"] = required
+    return {**made, "type": "object"}
+
+
+def _setting(field: Field) -> dict[str, Any]:
+    made = {} if field.is_required else {"default": field.default}
+    if field.description:
+        made["description"] = field.description
+    made |= _kind(field.kind)
+    return {**made, "minItems": field.least} if field.least else made
+
+
+def _kind(kind: Any) -> dict[str, Any]:
+    origin = get_origin(kind)
+    if origin is tuple:
+        return {"items": _kind(inner(kind)), "type": "array"}
+    if origin is dict:
+        names = leaf(get_args(kind)[0]) if get_args(kind)[0] is not str else None
+        if isinstance(names, Matching):
+            return {"patternProperties": {_for_javascript(names.pattern): _kind(inner(kind))}, "type": "object"}
+        return {"additionalProperties": _kind(inner(kind)), "type": "object"}
+    if origin in UNIONS:
+        return {"anyOf": [_kind(inner(kind)), {"type": "null"}]}
+    single = leaf(kind)
+    return _value(single) if isinstance(single, Kind) else {"$ref": f"#/$defs/{single.__name__}"}
+
+
+def _value(kind: Kind) -> dict[str, Any]:
+    """What only our own code can check is any string, or a secret, here."""
+    match kind:
+        case SecretKind():
+            return {"allOf": [{"$ref": "#/$defs/Secret"}]}
+        case Exactly():
+            return {"type": TYPES[kind.kind]} if kind.kind in TYPES else {}
+        case Whole():
+            return {"minimum": kind.least, "type": "integer"}
+        case Number():
+            bounds = {said: getattr(kind, name) for name, said in BOUNDS.items()}
+            return {**{said: bound for said, bound in bounds.items() if math.isfinite(bound)}, "type": "number"}
+        case Matching():
+            return {"pattern": _for_javascript(kind.pattern), "type": "string"}
+        case OneOf():
+            return {"enum": list(kind.values), "type": "string"}
+    return {"type": "string"}
 
 
 def _for_javascript(pattern: str) -> str:
-    return pattern.replace(r"\A", "^").replace(r"\z", "$")
-
-
-def _plain(node: Any) -> Any:
-    """Without what says nothing to an editor, and with patterns as JavaScript writes them."""
-    if isinstance(node, list):
-        return [_plain(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    if "secret" in node and node["secret"] is True:
-        node = {
-            **{name: value for name, value in node.items() if name != "secret"},
-            "allOf": [{"$ref": "#/$defs/Secret"}],
-        }
-    kept = {name: _plain(value) for name, value in node.items() if not (name == "title" and value != "posthouse.toml")}
-    if isinstance(pattern := kept.get("pattern"), str):
-        kept["pattern"] = _for_javascript(pattern)
-    if "patternProperties" in kept:
-        kept["patternProperties"] = {_for_javascript(name): value for name, value in kept["patternProperties"].items()}
-    if isinstance(kept.get("examples"), list):  # they are TOML's text
-        del kept["examples"]
-    return kept
+    return f"^{pattern}$"

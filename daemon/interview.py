@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from daemon import config
 from daemon.init import Answers, models_of, suggestion
-from daemon.problems import Location, problems_in
+from daemon.problems import Location
 from daemon.schema.gateway import OPENAI
 from daemon.schema.places import BaseUrl, Listen
 from daemon.schema.secrets import ApiKey
+from daemon.schema.table import problems_of
 from daemon.schema.values import AccountId, AppId, ModelNameOrNone
 from daemon.secret import Sources
 from daemon.wrong_config import Problem, WrongConfig
@@ -112,8 +112,4 @@ def _problems(name: str, value: str) -> list[Problem]:
     if not value and name in MAY_WAIT:
         return []
     location, kind = SETTINGS[name]
-    try:
-        TypeAdapter[object](kind).validate_python(value, context=Sources())
-    except ValidationError as error:
-        return problems_in(error, inside=location)
-    return []
+    return problems_of(kind, value, at=location)

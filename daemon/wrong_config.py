@@ -1,7 +1,5 @@
 """
 That a config is wrong, as whoever is told of it hears it. Pure.
-
-Apart from `daemon.problems`, which finds the words and needs the whole schema for them: who serves hears alone.
 """
 
 from __future__ import annotations

@@ -1,18 +1,14 @@
 """The settings of the bot: how it answers, what it remembers, which accounts it serves."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
-
-from pydantic import Field, Strict
+from typing import Literal
 
 from daemon.schema.places import AccountPath, BaseUrl, OptionalFile
 from daemon.schema.secrets import AesKey, AppSecret, PathSecret, WeChatToken
+from daemon.schema.table import Table, required, written
 from daemon.schema.values import (
     AccountId,
     AppId,
     Count,
-    Expected,
     Flag,
     HoldSeconds,
     ModelNameOrNone,
@@ -20,15 +16,13 @@ from daemon.schema.values import (
     Positive,
     Seconds,
     SecondsOrOff,
-    Table,
     Temperature,
     Text,
     Texts,
-    written,
 )
 
 SYSTEM_PROMPT = "你是微信公众号里的助手。用提问者的语言回答，简短、清楚、如实；不知道就说不知道。不要用 Markdown。"
-Openids = Annotated[tuple[Openid, ...], Strict(False)]
+Openids = tuple[Openid, ...]
 
 
 class Memory(Table):
@@ -82,11 +76,11 @@ class Words(Table):
 class Account(Table):
     """A WeChat Official Account, one table for each."""
 
-    id: AccountId = Field(examples=['"gh_0123456789ab"'])
+    id: AccountId = required(example='"gh_0123456789ab"')
     """The account's original id (原始ID, gh_…), from the console's account settings."""
     path: AccountPath = "/wechat"
     """The path of the URL that the console asks for."""
-    token: WeChatToken = Field(examples=['{ env = "WECHAT_TOKEN" }'])
+    token: WeChatToken = required(example='{ env = "WECHAT_TOKEN" }')
     """The Token entered in the console: 3 to 32 letters and digits, a secret."""
     app_id: AppId = written("", example='"wx0123456789abcdef"')
     """The account's AppID; needed with an encoding_aes_key."""
@@ -98,7 +92,7 @@ class Account(Table):
     """Whether pushes in the clear are taken although an encoding_aes_key is set (the console's compatible mode)."""
     app_secret: AppSecret = written("")
     """The AppSecret, for answers by customer-service message; a secret."""
-    customer_service: Annotated[Literal["auto", "never"], Expected('"auto" or "never"')] = "auto"
+    customer_service: Literal["auto", "never"] = "auto"
     """Whether late answers go out as customer-service messages: "auto" finds out, "never"."""
     api_base: BaseUrl = "https://hk.api.weixin.qq.com"
     """WeChat's own server; the Hong Kong one is nearest to servers abroad."""
@@ -126,9 +120,7 @@ class CloudRun(Table):
 class Bot(Table):
     """How subscribers are answered."""
 
-    api: Annotated[Literal["chat", "responses", "completions"], Expected('"chat", "responses" or "completions"')] = (
-        "chat"
-    )
+    api: Literal["chat", "responses", "completions"] = "chat"
     """The API that the model is asked by."""
     model: ModelNameOrNone = written("", example='"gpt-5-mini"')
     """The model that answers, as the upstream calls it. Needed as soon as there is an account."""
@@ -140,7 +132,7 @@ class Bot(Table):
     """The longest answer, in tokens; not sent unless set."""
     answer_seconds: Seconds = 300
     """The time the model may take for an answer, in seconds."""
-    hold: Annotated[Literal["three", "one"], Expected('"three" or "one"')] = "three"
+    hold: Literal["three", "one"] = "three"
     """How many of WeChat's three deliveries are held open for an answer: "three" or "one"."""
     hold_seconds: HoldSeconds = 4.0
     """How long the last of them is held, in seconds; WeChat waits five, the way there and back included."""
@@ -164,7 +156,7 @@ class Bot(Table):
     words: Words = written({})
     texts: Texts = written({}, example='{ welcome = "你好！直接发文字就可以提问。" }')
     """What the bot says, by name; whatever is not set keeps its wording."""
-    accounts: Annotated[tuple[Account, ...], Strict(False)] = ()
+    accounts: tuple[Account, ...] = ()
     cloudrun: CloudRun = written({})
     personas: Texts = written({}, example='{ "老师" = "你是一位耐心的老师。" }')
     """Roles a subscriber may choose: name = system prompt."""

@@ -1,18 +1,14 @@
 """The settings of the gateway: upstreams, keys, names of models, callers."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
-
-from pydantic import Field, Strict
+from typing import Literal
 
 from daemon.schema.places import BaseUrl, SourceAddress
 from daemon.schema.secrets import ApiKey, TokenDigest
+from daemon.schema.table import Table, required, written
 from daemon.schema.values import (
     Count,
     Day,
     DeniedPath,
-    Expected,
     Flag,
     Globs,
     HeaderText,
@@ -21,10 +17,8 @@ from daemon.schema.values import (
     Positive,
     Seconds,
     SecondsOrOff,
-    Table,
     Texts,
     Weight,
-    written,
 )
 
 OPENAI = "https://api.openai.com/v1"
@@ -33,9 +27,9 @@ OPENAI = "https://api.openai.com/v1"
 class Upstream(Table):
     """Where keys are used; the name after the dot is yours. Requests without a model go to the first."""
 
-    base_url: BaseUrl = Field(examples=[f'"{OPENAI}"'])
+    base_url: BaseUrl = required(example=f'"{OPENAI}"')
     """What takes the place of /v1; https, or plain http to this machine. The upstream openai has OpenAI's."""
-    auth: Annotated[Literal["bearer", "api-key"], Expected('"bearer" or "api-key"')] = "bearer"
+    auth: Literal["bearer", "api-key"] = "bearer"
     """How a key is sent: "bearer" (Authorization) or "api-key" (Azure's header)."""
     connect_seconds: Seconds = 10
     """The time a connection may take, in seconds."""
@@ -52,15 +46,13 @@ class Upstream(Table):
 class Key(Table):
     """One table for each key. Use keys of your own organizations: limits belong to organizations, not to keys."""
 
-    name: Name = Field(examples=['"main"'])
+    name: Name = required(example='"main"')
     """What the page, the log and the metrics call it."""
-    secret: ApiKey = Field(examples=['{ env = "OPENAI_API_KEY" }'])
+    secret: ApiKey = required(example='{ env = "OPENAI_API_KEY" }')
     """The API key itself, a secret."""
     upstream: Name = "openai"
     """The upstream that it is for."""
-    uses: Annotated[tuple[Annotated[Literal["proxy", "bot"], Expected('"proxy" or "bot"')], ...], Strict(False)] = (
-        written(["proxy", "bot"], min_length=1)
-    )
+    uses: tuple[Literal["proxy", "bot"], ...] = written(["proxy", "bot"], least=1)
     """Who may use it: "proxy" (callers of the gateway), "bot" (subscribers), or both."""
     weight: Weight = 1
     """Its share of the work among equals: twice the weight, twice the requests."""
@@ -81,18 +73,18 @@ class Key(Table):
 class Alias(Table):
     """A name that callers use for a model, and the model it stands for."""
 
-    use: ModelName = Field(examples=['"gpt-5-mini"'])
+    use: ModelName = required(example='"gpt-5-mini"')
     """The name that is sent upstream instead."""
-    as_: Annotated[Literal["chat"], Expected('"chat"')] | None = written(None, alias="as", example='"chat"')
+    as_: Literal["chat"] | None = written(None, alias="as", example='"chat"')
     """"chat" translates legacy completions to chat and back; without it the name alone changes."""
 
 
 class Caller(Table):
     """Who may use the gateway, one table for each. Without any, /v1 answers 401."""
 
-    name: Name = Field(examples=['"laptop"'])
+    name: Name = required(example='"laptop"')
     """What the page, the log and the metrics call it."""
-    token: TokenDigest = Field(repr=False, examples=['"sha256:' + "0" * 64 + '"'])
+    token: TokenDigest = required(example='"sha256:' + "0" * 64 + '"')
     """Its token: the hash that `posthouse token NAME` prints, or a secret."""
     models: Globs = written(["*"])
     """The models it may use: names, or patterns such as "gpt-*"."""
@@ -119,8 +111,6 @@ class Proxy(Table):
     """The largest body taken at all, in bytes."""
     queue_seconds: SecondsOrOff = 8
     """How long a request waits in line for a key that is soon back, in seconds."""
-    deny: Annotated[tuple[DeniedPath, ...], Strict(False)] = written(
-        ["/v1/organization/*", "/v1/projects/*", "/v1/dashboard/*"]
-    )
+    deny: tuple[DeniedPath, ...] = written(["/v1/organization/*", "/v1/projects/*", "/v1/dashboard/*"])
     """Paths that are refused with 403: the upstream's administration."""
-    callers: Annotated[tuple[Caller, ...], Strict(False)] = ()
+    callers: tuple[Caller, ...] = ()

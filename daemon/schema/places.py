@@ -14,12 +14,11 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, PlainValidator, ValidationInfo
 from yarl import URL
 
-from daemon.schema.secrets import SecretKind, sources_of, wrong
-from daemon.schema.values import Expected, expected
-from daemon.secret import Secret
+from daemon.schema.kinds import Placed, Read, Unexpected
+from daemon.schema.secrets import SecretKind
+from daemon.secret import Secret, Sources
 
 PORT = "a port from 0 to 65535"
 
@@ -31,15 +30,13 @@ def _listen(given: str) -> str:
     if match is None:
         raise ValueError("not an address")
     if int(match[2]) > 65535:
-        raise expected(PORT)
+        raise Unexpected(PORT)
     if match[1]:
         ipaddress.IPv6Address(match[1])
     return given
 
 
-def _network(given: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    if not isinstance(given, str):
-        raise ValueError("not a string")  # ip_network(1) would be 0.0.0.1
+def _network(given: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(given, strict=False)
 
 
@@ -73,15 +70,11 @@ def _is_loopback(host: str) -> bool:
 class WebhookKind(SecretKind):
     """A URL that is a secret as a whole: whoever knows it can post to it."""
 
-    def require(self, given: object, info: ValidationInfo) -> Secret:
-        secret = super().require(given, info)
-        try:
-            url = URL(secret.reveal(), encoded=True)
-            host = url.host
-        except ValueError:  # an unclosed bracket, a port that is none
-            raise wrong(self.words) from None
-        if not host or (url.scheme != "https" and not _is_loopback(host)):
-            raise wrong(self.words)
+    def require(self, given: object, sources: Sources) -> Secret:
+        secret = super().require(given, sources)
+        url = URL(secret.reveal(), encoded=True)  # raises for an unclosed bracket, a port that is none
+        if not url.host or (url.scheme != "https" and not _is_loopback(url.host)):
+            raise ValueError("no place that a secret may go to")
         return secret
 
 
@@ -94,17 +87,11 @@ def _source_address(given: str) -> str:
     return str(address)
 
 
-Listen = Annotated[str, AfterValidator(_listen), Expected('"host:port", "[::]:80" or "unix:/path"')]
-Network = Annotated[
-    ipaddress.IPv4Network | ipaddress.IPv6Network,
-    PlainValidator(_network),
-    Expected('a network such as "10.0.0.0/8"'),
-]
-PublicUrl = Annotated[str, AfterValidator(_url), Expected('a URL such as "https://bot.example.org"')]
-SourceAddress = Annotated[str, AfterValidator(_source_address), Expected('an IP address of this server, or ""')]
-BaseUrl = Annotated[
-    str, AfterValidator(_base_url), Expected("an https:// URL (http:// to this machine only), without a query")
-]
+Listen = Annotated[str, Read('"host:port", "[::]:80" or "unix:/path"', _listen)]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Read('a network such as "10.0.0.0/8"', _network)]
+PublicUrl = Annotated[str, Read('a URL such as "https://bot.example.org"', _url)]
+SourceAddress = Annotated[str, Read('an IP address of this server, or ""', _source_address)]
+BaseUrl = Annotated[str, Read("an https:// URL (http:// to this machine only), without a query", _base_url)]
 
 Webhook = Annotated[
     Secret | None,
@@ -113,34 +100,29 @@ Webhook = Annotated[
 
 
 # The machine.
-def _zone(given: object) -> ZoneInfo:
-    if not isinstance(given, str):
-        raise ValueError("not a string")
+def _zone(given: str) -> ZoneInfo:
     try:
         return ZoneInfo(given)
     except (OSError, KeyError) as error:  # KeyError: unknown; OSError: a folder, such as "Asia"
         raise ValueError(given) from error
 
 
-def _database(given: object, info: ValidationInfo) -> Path:
-    if not isinstance(given, str) or not re.fullmatch(r"sqlite:[^\0?#]+", given):
+def _database(given: str, sources: Sources) -> Path:
+    if not re.fullmatch(r"sqlite:[^\0?#]+", given):
         raise ValueError("not sqlite")
-    sources = sources_of(info)
     state = sources.environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd names several with colons
     return (Path(state) if state else sources.folder) / given.removeprefix("sqlite:")
 
 
-def _file(given: object, info: ValidationInfo) -> Path | None:
-    if not isinstance(given, str) or "\0" in given:
+def _file(given: str, sources: Sources) -> Path | None:
+    if "\0" in given:
         raise ValueError("not a file name")
-    return sources_of(info).folder / given if given else None
+    return sources.folder / given if given else None
 
 
-OptionalFile = Annotated[Path | None, PlainValidator(_file), Expected('the name of a file, or ""')]
-Zone = Annotated[ZoneInfo, PlainValidator(_zone), Expected('a time zone such as "Asia/Shanghai"')]
-Database = Annotated[
-    Path, PlainValidator(_database), Expected('"sqlite:" and a file name; no other database is available yet')
-]
+OptionalFile = Annotated[Path | None, Placed('the name of a file, or ""', _file)]
+Zone = Annotated[ZoneInfo, Read('a time zone such as "Asia/Shanghai"', _zone)]
+Database = Annotated[Path, Placed('"sqlite:" and a file name; no other database is available yet', _database)]
 
 
 # Paths of our own URLs.
@@ -157,6 +139,8 @@ RESERVED = frozenset(
 )
 AccountPath = Annotated[
     str,
-    AfterValidator(_own_path),
-    Expected('a path such as "/wechat" that does not begin with one of ours: /' + ", /".join(sorted(RESERVED))),
+    Read(
+        'a path such as "/wechat" that does not begin with one of ours: /' + ", /".join(sorted(RESERVED)),
+        _own_path,
+    ),
 ]

@@ -1,5 +1,5 @@
 """
-The kinds of secret. Their errors are of the type "secret", which never shows what was given.
+The kinds of secret. Their errors never show what was given.
 
 Rule 1: a caller's token is kept as its SHA-256 digest only.
 """
@@ -8,52 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import GetCoreSchemaHandler, ValidationInfo
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-
+from daemon.schema.kinds import Kind, Unexpected
 from daemon.secret import Secret, SecretMissing, Sources, resolve
 
 
-def sources_of(info: ValidationInfo) -> Sources:
-    return info.context if isinstance(info.context, Sources) else Sources()
-
-
-def wrong(words: str) -> PydanticCustomError:
-    return PydanticCustomError("secret", "{words}", {"words": words})
-
-
-@dataclass(frozen=True, slots=True)
-class SecretKind:
+class SecretKind(Kind):
     """A secret setting: what it is in `words`, and the `pattern` of its whole value. An optional one may be ""."""
 
-    words: str
-    pattern: str = r"(?s).+"
-    is_optional: bool = False
+    is_secret = True
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_plain_validator_function(self.parse)
+    def __init__(self, words: str, pattern: str = r"(?s).+", *, is_optional: bool = False) -> None:
+        super().__init__(words)
+        self._pattern, self._is_optional = pattern, is_optional
 
-    def parse(self, given: object, info: ValidationInfo) -> Secret | None:
-        return None if self.is_optional and given == "" else self.require(given, info)
+    def parse(self, given: object, sources: Sources) -> object:
+        return None if self._is_optional and given == "" else self.require(given, sources)
 
-    def require(self, given: object, info: ValidationInfo) -> Secret:
+    def require(self, given: object, sources: Sources) -> Secret:
         try:
-            secret = resolve(given, sources_of(info))
+            secret = resolve(given, sources)
         except SecretMissing as missing:
-            raise wrong(missing.wanted) from None
-        if not re.fullmatch(self.pattern, secret.reveal()):
-            raise wrong(self.words)
+            raise Unexpected(missing.wanted) from None
+        if not re.fullmatch(self._pattern, secret.reveal()):
+            raise ValueError
         return secret
 
 
 class TokenKind(SecretKind):
     """A caller's token, given as its hash or as a secret; either way only the digest is kept."""
 
-    def parse(self, given: object, info: ValidationInfo) -> Any:
-        token = self.require(given, info).reveal()
+    def parse(self, given: object, sources: Sources) -> bytes:
+        token = self.require(given, sources).reveal()
         if token.startswith("sha256:"):
             return bytes.fromhex(token.removeprefix("sha256:"))
         return hashlib.sha256(token.encode()).digest()

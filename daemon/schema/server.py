@@ -1,14 +1,9 @@
 """The settings of the machine's side: where it listens, what strangers may cost, who sees the page."""
 
-from __future__ import annotations
-
-from typing import Annotated
-
-from pydantic import Strict
-
 from daemon.schema.places import Database, Listen, Network, OptionalFile, PublicUrl, Webhook, Zone
 from daemon.schema.secrets import Password
-from daemon.schema.values import Count, Flag, Positive, Seconds, Table, written
+from daemon.schema.table import Table, written
+from daemon.schema.values import Count, Flag, Positive, Seconds
 
 
 class Limits(Table):
@@ -31,11 +26,11 @@ class Limits(Table):
 class Server(Table):
     """Where the daemon listens, and where it keeps what it knows."""
 
-    listen: Annotated[tuple[Listen, ...], Strict(False)] = written(["0.0.0.0:8080"], min_length=1)
+    listen: tuple[Listen, ...] = written(["0.0.0.0:8080"], least=1)
     """Where it listens: "host:port", "[::]:80" or "unix:/run/posthouse/http.sock". Sockets of systemd go first."""
     public_url: PublicUrl = ""
     """What links in answers to subscribers begin with, such as "https://bot.example.org"."""
-    trusted_proxies: Annotated[tuple[Network, ...], Strict(False)] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     """Networks of reverse proxies whose X-Forwarded-For is believed, such as "127.0.0.0/8"."""
     tls_certificate: OptionalFile = written("")
     """A PEM file with the certificate and its chain, for https on every port but 80; read again when it changes."""

@@ -1,90 +1,39 @@
 """
 The kinds of value a setting can have, as words and numbers; how each is written in TOML, and what it is parsed to.
-
-Rule 1: every kind says in words what it expects (`Expected`); errors and the reference quote those words.
-Rule 2: a default is written as it would be in TOML and is parsed like any other value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Strict, ValidationError
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from daemon.schema.kinds import Exactly, Matching, Number, Whole
 
-
-class Table(BaseModel):
-    """A table of the config."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        hide_input_in_errors=True,
-        validate_default=True,
-        use_attribute_docstrings=True,
-    )
-
-
-def written(default: object, *, example: str = "", **rules: Any) -> Any:
-    """A field whose default is `default`, as TOML would have it; `example` is TOML text, for the example config."""
-    return Field(default=default, examples=[example] if example else None, **rules)
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Whatever is wrong with the value, the error says that these words were expected."""
-
-    words: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_wrap_validator_function(self._check, handler(source))
-
-    def _check(self, value: object, handler: Callable[[object], object]) -> object:
-        try:
-            return handler(value)
-        except ValidationError as error:
-            own = (detail["msg"] for detail in error.errors(include_url=False) if detail["type"] == "expected")
-            raise expected(next(own, self.words)) from None
-
-
-def expected(words: str) -> PydanticCustomError:
-    """For a check to raise that can say better what is wrong than its kind's `Expected`."""
-    return PydanticCustomError("expected", "{words}", {"words": words})
-
-
-# Numbers. TOML knows inf and nan; neither is a duration or a size.
-Flag = Annotated[bool, Expected("true or false")]
-Positive = Annotated[int, Field(gt=0), Expected("a positive whole number")]
-Count = Annotated[int, Field(ge=0), Expected("a whole number, 0 or more")]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a positive number")]
-SecondsOrOff = Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a positive number")]
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a positive number")]
+# Numbers.
+Flag = Annotated[bool, Exactly("true or false", bool)]
+Positive = Annotated[int, Whole("a positive whole number", least=1)]
+Count = Annotated[int, Whole("a whole number, 0 or more", least=0)]
+Seconds = Annotated[float, Number("a positive number", above=0)]
+SecondsOrOff = Annotated[float, Number("a positive number", least=0)]
+Weight = Annotated[float, Number("a positive number", above=0)]
 HoldSeconds = Annotated[
-    float,
-    Field(gt=0, lt=5, allow_inf_nan=False),
-    Expected("a number above 0 and below 5, because WeChat waits five seconds"),
+    float, Number("a number above 0 and below 5, because WeChat waits five seconds", above=0, below=5)
 ]
-Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), Expected("a number from 0 to 2")]
-Day = Annotated[date, Expected("a date such as 2027-01-01")]
+Temperature = Annotated[float, Number("a number from 0 to 2", least=0, most=2)]
+Day = Annotated[date, Exactly("a date such as 2027-01-01", date)]
 
 # Words.
-Text = Annotated[str, Expected("a string")]
+Text = Annotated[str, Exactly("a string", str)]
 Texts = dict[str, Text]
 Name = Annotated[
-    str,
-    Field(pattern=r"\A[A-Za-z0-9._-]{1,64}\z"),
-    Expected("a name of 1 to 64 letters, digits, dots, hyphens or underscores"),
+    str, Matching("a name of 1 to 64 letters, digits, dots, hyphens or underscores", r"[A-Za-z0-9._-]{1,64}")
 ]
-ModelName = Annotated[str, Field(pattern=r"\A[!-~]{1,256}\z"), Expected("the name of a model")]
-ModelNameOrNone = Annotated[str, Field(pattern=r"\A[!-~]{0,256}\z"), Expected("the name of a model")]
-Glob = Annotated[str, Field(pattern=r"\A[!-~]{1,256}\z"), Expected('the name of a model or a pattern such as "gpt-*"')]
-Globs = Annotated[tuple[Glob, ...], Strict(False)]
-DeniedPath = Annotated[str, Field(pattern=r"\A/v1/[!-~]+\z"), Expected('a path such as "/v1/files/*"')]
-HeaderText = Annotated[str, Field(pattern=r"\A[!-~]{0,256}\z"), Expected("a string without spaces")]
-AccountId = Annotated[str, Field(pattern=r"\Agh_[A-Za-z0-9_]{1,61}\z"), Expected('an account id such as "gh_…"')]
-Openid = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z"), Expected("an openid")]
-AppId = Annotated[str, Field(pattern=r"\A(wx[A-Za-z0-9]{1,62})?\z"), Expected('an AppID such as "wx…"')]
+ModelName = Annotated[str, Matching("the name of a model", r"[!-~]{1,256}")]
+ModelNameOrNone = Annotated[str, Matching("the name of a model", r"[!-~]{0,256}")]
+Glob = Annotated[str, Matching('the name of a model or a pattern such as "gpt-*"', r"[!-~]{1,256}")]
+Globs = tuple[Glob, ...]
+DeniedPath = Annotated[str, Matching('a path such as "/v1/files/*"', r"/v1/[!-~]+")]
+HeaderText = Annotated[str, Matching("a string without spaces", r"[!-~]{0,256}")]
+AccountId = Annotated[str, Matching('an account id such as "gh_…"', r"gh_[A-Za-z0-9_]{1,61}")]
+Openid = Annotated[str, Matching("an openid", r"[A-Za-z0-9_-]{1,64}")]
+AppId = Annotated[str, Matching('an AppID such as "wx…"', r"(wx[A-Za-z0-9]{1,62})?")]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import config, environment
+from daemon.reading import settings_of
 from daemon.schema import Settings, settings
 from daemon.secret import Sources
 from daemon.wrong_config import WrongConfig
@@ -251,7 +252,7 @@ VALUES = st.recursive(
 
 @given(
     document=st.dictionaries(
-        st.sampled_from([*Settings.model_fields, "sever"]),
+        st.sampled_from([*Settings.fields, "sever"]),
         VALUES,
         max_size=4,
     )
@@ -277,3 +278,57 @@ def test_a_source_address_is_an_address_or_the_system_s_choice(given: str) -> No
 def test_what_is_no_address_of_one_machine_is_no_source_address(given: str) -> None:
     [line] = problems(f'[upstreams.openai]\nsource_address = "{given}"')
     assert line.startswith('upstreams.openai.source_address: expected an IP address of this server, or ""')
+
+
+def test_no_repr_of_settings_shows_a_secret() -> None:
+    """A repr may end in a log."""
+    settings = parsed(WHOLE)
+
+    assert "letters" not in repr([settings, *settings.bot.accounts, *settings.keys, vars(settings.bot.accounts[0])])
+
+
+def test_without_a_file_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(config.VARIABLE, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-from-the-environment")
+
+    path, settings = settings_of(None)
+
+    assert (path, settings.keys[0].name) == (None, "key-1")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        settings_of(tmp_path / "gone.toml")
+
+    assert caught.value.filename in (tmp_path / "gone.toml", str(tmp_path / "gone.toml"))
+
+
+def test_problems_come_in_the_order_of_the_schema_and_unknown_names_in_that_of_the_file() -> None:
+    assert problems('[bot]\nhold = "two"\nzeta = 1\nholdd = 2\napi = "x"\n[server]\nlisten = []') == [
+        "server.listen: expected at least one, got an empty list",
+        'bot.api: expected "chat", "responses" or "completions", got "x"',
+        'bot.hold: expected "three" or "one", got "two"',
+        "bot.zeta: unknown setting",
+        "bot.holdd: unknown setting; did you mean hold?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("true", "expected a positive number, got true"),
+        ("inf", "expected a positive number, got inf"),
+        ("nan", "expected a positive number, got nan"),
+        ("0", "expected a positive number, got 0"),
+        (f"1{'0' * 400}", "expected a positive number, got a number beyond all use"),
+    ],
+)
+def test_only_a_number_is_a_duration(given: str, told: str) -> None:
+    assert problems(f"bot.answer_seconds = {given}") == [f"bot.answer_seconds: {told}"]
+
+
+def test_a_moment_is_no_day() -> None:
+    [line] = problems('proxy.callers = [{ name = "c", token = "t-0123456789abcdef", expires = 2027-01-01T00:00:00Z }]')
+
+    assert line.startswith("proxy.callers[0].expires: expected a date such as 2027-01-01, got ")
