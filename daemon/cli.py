@@ -96,6 +96,7 @@ def serve(named: Path | None, log_level: str) -> None:
     leave_no_core()
     path, settings = settings_of(named)
     footprint.import_structlog()
+    footprint.import_aiohttp()
     import asyncio
 
     import structlog

@@ -7,6 +7,7 @@ Rule 1: the collector's settings are made here and nowhere else.
 from __future__ import annotations
 
 import gc
+import ssl
 import sys
 
 COMPANIONS = ("rich", "greenlet")
@@ -26,6 +27,22 @@ def import_structlog() -> None:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def import_aiohttp() -> None:
+    """
+    As it is imported, it makes two contexts for TLS and reads all authorities of the system into each: 50 ms of a start. We use
+    neither, since `daemon.session` has its own; should anybody, they would trust no server at all.
+    """
+    ssl.SSLContext.set_default_verify_paths = _read_nothing  # type: ignore[method-assign, assignment]
+    try:
+        import aiohttp  # noqa: F401
+    finally:
+        del ssl.SSLContext.set_default_verify_paths  # what it inherits is there again
+
+
+def _read_nothing(_: ssl.SSLContext) -> None:
+    pass
 
 
 def settle() -> None:

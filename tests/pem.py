@@ -36,6 +36,10 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority of a test")])
         self._own = self._signed(self._name, self._key, DAYS, x509.BasicConstraints(ca=True, path_length=0))
 
+    @property
+    def pem(self) -> bytes:
+        return self._own.public_bytes(Encoding.PEM)
+
     def certificate(self, key: Key, *, name: str = "server.test", days: tuple[float, float] = DAYS) -> bytes:
         """For `name`, localhost and 127.0.0.1."""
         names = [x509.DNSName(name), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
@@ -53,7 +57,7 @@ class Authority:
 
     def trust(self) -> ssl.SSLContext:
         """For callers who trust this authority alone."""
-        context = ssl.create_default_context(cadata=self._own.public_bytes(Encoding.PEM).decode())
+        context = ssl.create_default_context(cadata=self.pem.decode())
         context.set_alpn_protocols(["h2", "http/1.1"])
         return context
 

@@ -1,15 +1,19 @@
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
-from aiohttp import ClientConnectorError, ClientError, ClientSession
+from aiohttp import ClientConnectorCertificateError, ClientConnectorError, ClientError, ClientSession
 
+from daemon import session as session_module
 from daemon.addresses import parsed
 from daemon.session import Sessions, is_public, open_public_session, open_session, trouble_with
 from proxy.key import Upstream
+from tests.pem import Authority
 
 
 @asynccontextmanager
@@ -162,3 +166,35 @@ async def test_to_allow_this_machine_allows_nothing_else(name: str) -> None:
         with pytest.raises(ClientConnectorError) as caught:
             await session.get(f"http://{name}:9/")
     assert isinstance(caught.value.os_error, PermissionError)
+
+
+@every_session
+async def test_a_server_is_believed_by_the_system_s_authorities_alone(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read at the first connection; nothing is believed before, and nothing else after."""
+    authority = Authority()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*authority.write(tmp_path))
+    known = tmp_path / "authorities.pem"
+    async with await asyncio.start_server(_say_ok, "127.0.0.1", 0, ssl=tls) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for trusted, is_believed in ((authority, True), (Authority(), False)):
+            known.write_bytes(trusted.pem)
+            monkeypatch.setenv("SSL_CERT_FILE", str(known))
+            monkeypatch.setattr(session_module, "_verified", cache(session_module._verified.__wrapped__))
+            async with opened() as session:
+                assert await _is_believed(session, url) is is_believed
+
+
+async def _say_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(OK)
+
+
+async def _is_believed(session: ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as answer:
+            return answer.status == 200
+    except ClientConnectorCertificateError:
+        return False
