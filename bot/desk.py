@@ -14,27 +14,27 @@ Rule 5: while an exchange has a ticket, the ticket counts. Afterwards the store 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Self, TypeVar
-from weakref import WeakValueDictionary
+from functools import partial
+from typing import Self
 
 import structlog
 
 from bot import outcome
+from bot.changes import Change, changed
 from bot.exchange import Event, Exchange, Kind, State, advance
 from bot.outcome import LONGEST_REST
 from bot.patience import patiently
 from bot.report import report
 from bot.store import Conversation, ExchangeStore, Glance, StoreUnavailable
 from bot.tasks import Tasks
-from bot.thinking import Change, Thinker
+from bot.thinking import Thinker
 from bot.tickets import Ticket, Tickets
 
 SETTLED = (State.ANSWERED, State.COLLECTED, State.FAILED)
 
-T = TypeVar("T")
 Accept = Callable[[Ticket], Awaitable[None]]  # has the store take the question; the ticket has what stands there then
 log = structlog.get_logger()
 
@@ -76,7 +76,6 @@ class Desk:
         self._calls: AbstractAsyncContextManager[None] = self._limit or nullcontext()
         self._tickets = Tickets()
         self._tasks = Tasks()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by exchange id
         self._is_closing = False
 
     async def __aenter__(self) -> Self:
@@ -130,16 +129,11 @@ class Desk:
         """
         Page `page` (from 0), or the news of a failure, has reached the subscriber as the reply to `push_id`.
 
-        `part` is what it showed of an answer that was not yet whole when the page was made. The task that writes this down is
-        the desk's; None where the answer's own task does.
+        `part` is what it showed of an answer that was not yet whole. The task that writes this down is the desk's; None where
+        the answer's own task does.
         """
-        now, started_at = self._clock(), exchange.started_at
-
-        def change(before: Exchange) -> Exchange:
-            return outcome.collected(
-                before, push_id, page=page, is_last=is_last, now=now, part=part, started_at=started_at
-            )
-
+        shown = partial(outcome.collected, push_id=push_id, page=page, is_last=is_last, part=part)
+        change = partial(shown, now=self._clock(), started_at=exchange.started_at)
         ticket = self._tickets.get(exchange.id)
         if ticket is None:
             known = self._tickets.newest(exchange)
@@ -152,12 +146,12 @@ class Desk:
         """With its next page noted as given to WeChat; None where there is no such page now. Raises StoreUnavailable."""
         if self._tickets.get(exchange_id) is not None:  # its answer is not written yet; `on_outcome` will tell
             return None
-        noted = await self._change(exchange_id, outcome.sent)
+        noted = await changed(self._store, exchange_id, outcome.sent)
         return noted if noted is not None and noted.sent_pages > noted.next_page else None
 
     async def unsent(self, exchange_id: str) -> None:
         """That page certainly did not go out. Raises StoreUnavailable."""
-        await self._change(exchange_id, outcome.unsent)
+        await changed(self._store, exchange_id, outcome.unsent)
 
     def retry(self, exchange: Exchange) -> None:
         """Ask a failed question again; any other is left as it is."""
@@ -169,12 +163,12 @@ class Desk:
         await self._all_decided(account, openid)
         seen = await self._store.glance(account, openid, push_id, today=today, lately=lately)
         known = seen.known and self._tickets.newest(seen.known)
-        return Glance(known, self._uncollected(seen.waiting), seen.subscriber)
+        return Glance(known, self._tickets.uncollected(seen.waiting), seen.subscriber)
 
     async def mailbox(self, account: str, openid: str) -> Sequence[Exchange]:
         """The same of the store's mailbox alone."""
         await self._all_decided(account, openid)
-        return self._uncollected(await self._store.mailbox(account, openid))
+        return self._tickets.uncollected(await self._store.mailbox(account, openid))
 
     async def last_collected(self, account: str, openid: str, *, since: float) -> Exchange | None:
         return await self._store.last_collected(account, openid, since=since)
@@ -201,9 +195,6 @@ class Desk:
         for ticket in self._tickets.line(account, openid):
             await ticket.decided.wait()
 
-    def _uncollected(self, rows: Iterable[Exchange]) -> Sequence[Exchange]:
-        return [exchange for exchange in map(self._tickets.newest, rows) if exchange.is_uncollected]
-
     def _open(self, exchange: Exchange, accept: Accept | None = None) -> None:
         ticket = self._tickets.open(exchange)
         ticket.task = self._tasks.own(self._run(ticket, accept))
@@ -214,7 +205,7 @@ class Desk:
         try:
             if accept is not None:
                 await accept(ticket)
-            self._decide(ticket)
+            self._tickets.decide(ticket)
             if ticket.exchange.state is State.THINKING:  # and no task of ours thinks: a process died over it
                 log.info("answer.interrupted", deaths=ticket.exchange.deaths + 1)
                 await self._save(ticket, advance(ticket.exchange, Event.DIE))
@@ -228,31 +219,23 @@ class Desk:
                     await self._answer(ticket)
         except _Forgotten:
             ticket.is_forgotten = True
-            if ticket.exchange.kind is Kind.DRAWING:  # forgotten by another program, while it was being drawn
-                who = (ticket.exchange.account, ticket.exchange.openid)
-                await patiently(lambda: self._thinker.forget(*who), self._sleep)
+            if (left := ticket.exchange).kind is Kind.DRAWING:  # forgotten by another program, while it was being drawn
+                await patiently(lambda: self._thinker.forget(left.account, left.openid), self._sleep)
         except StoreUnavailable as refusal:  # only `accept` lets it through
             ticket.refusal = refusal
             log.warning("question.refused", reason=refusal.reason)
         finally:
             self._tickets.close(ticket)
 
-    def _decide(self, ticket: Ticket) -> None:
-        """The store has it."""
-        ticket.refusal = None
-        ticket.decided.set()
-        self._tickets.name(ticket, ticket.exchange.id)
-
     async def _begin(self, ticket: Ticket) -> None:
-        is_kept_waiting = not ticket.turn.is_set() or self._is_closing or (self._limit is not None and self._limit.locked())
-        if is_kept_waiting:
+        if self._is_closing or not ticket.turn.is_set() or (self._limit and self._limit.locked()):
             ticket.exchange = await self._store.begin(ticket.exchange)
             return
         async with self._calls:
             asked = advance(ticket.exchange, Event.START, started_at=self._clock())
             ticket.exchange = await self._store.begin(asked)
             if ticket.exchange == asked:  # else the push was known before
-                self._decide(ticket)
+                self._tickets.decide(ticket)
                 await self._think(ticket, await self._conversation(asked))
 
     async def _rest(self, exchange: Exchange) -> None:
@@ -269,15 +252,11 @@ class Desk:
 
     async def _conversation(self, asked: Exchange) -> Conversation:
         limit = self._thinker.settings.memory.exchanges
-        return await patiently(
-            lambda: self._store.conversation(asked.account, asked.openid, limit=limit), self._sleep
-        )
+        return await patiently(lambda: self._store.conversation(asked.account, asked.openid, limit=limit), self._sleep)
 
-    async def _think(self, ticket: Ticket, conversation: Conversation) -> None:
+    async def _think(self, ticket: Ticket, told: Conversation) -> None:
         ticket.heard.clear()
-        change = await self._thinker.think(
-            ticket.exchange, conversation.recent, conversation.persona, ticket.heard.append
-        )
+        change = await self._thinker.think(ticket.exchange, told.recent, told.persona, ticket.heard.append)
         thought_over = change(ticket.exchange)
         report(thought_over, now=self._clock())
         await self._save(ticket, thought_over)
@@ -309,28 +288,13 @@ class Desk:
         return exchange
 
     async def _asked_again(self, ticket: Ticket) -> None:
-        changed = await self._change(ticket.exchange.id, lambda before: advance(before, Event.RETRY))
-        if changed is None:
+        again = await changed(self._store, ticket.exchange.id, lambda before: advance(before, Event.RETRY))
+        if again is None:
             raise _Forgotten
-        ticket.exchange = changed
+        ticket.exchange = again
 
     async def _collect(self, known: Exchange, change: Change) -> None:
-        """Where it still stands as `known`, it need not be read for that."""
-
-        async def changed() -> None:
-            if not await self._store.save(change(known), instead_of=known):
-                await self._change(known.id, change)
-
         try:
-            await patiently(changed, self._sleep)
+            await patiently(lambda: changed(self._store, known.id, change, known=known), self._sleep)
         finally:
             self._tickets.delivered.pop(known.id, None)
-
-    async def _change(self, exchange_id: str, change: Change) -> Exchange | None:
-        """Read, change and write an exchange that no task is asking about; one change at a time. None when it is gone."""
-        async with self._locks.setdefault(exchange_id, asyncio.Lock()):
-            before = await self._store.get(exchange_id)
-            if before is None:
-                return None
-            after = change(before)
-            return after if after is before or await self._store.save(after) else None

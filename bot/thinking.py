@@ -20,13 +20,12 @@ import structlog
 
 from bot import memory, outcome
 from bot.ask import Ask, Draw, Look, Message, Resting, Unanswered, Upload, Voice
+from bot.changes import Change
 from bot.exchange import Exchange, Kind, Reason
 from bot.gallery import Gallery
 from bot.memory import MemorySettings
 from bot.patience import patiently
 from bot.picture import BadPicture, Picture, marked
-
-Change = Callable[[Exchange], Exchange]
 
 log = structlog.get_logger()
 

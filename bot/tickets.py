@@ -9,7 +9,7 @@ Rule 3: nothing is left of a closed ticket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bot.exchange import Exchange
 from bot.store import StoreUnavailable
@@ -59,6 +59,10 @@ class Tickets:
         ticket = self._by_id.get(row.id)
         return self.delivered.get(row.id, row) if ticket is None else ticket.exchange
 
+    def uncollected(self, rows: Iterable[Exchange]) -> Sequence[Exchange]:
+        """Those of a mailbox that was just read."""
+        return [exchange for exchange in map(self.newest, rows) if exchange.is_uncollected]
+
     def open(self, exchange: Exchange) -> Ticket:
         ticket = Ticket(exchange)
         self.name(ticket, exchange.id)
@@ -71,6 +75,12 @@ class Tickets:
         """Let the ticket be found by this id, too."""
         ticket.ids.add(exchange_id)
         self._by_id[exchange_id] = ticket
+
+    def decide(self, ticket: Ticket) -> None:
+        """The store has it, by the id that its exchange has now."""
+        ticket.refusal = None
+        ticket.decided.set()
+        self.name(ticket, ticket.exchange.id)
 
     def close(self, ticket: Ticket) -> None:
         subscriber = (ticket.exchange.account, ticket.exchange.openid)

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Sized
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
@@ -29,7 +28,7 @@ from aiohttp.http import RawRequestMessage
 from daemon.addresses import Network, caller_address, is_trusted
 from daemon.connections import Connection, Connections, Limits, is_last
 from daemon.door import Door, Doors
-from daemon.errors import answer, error_middleware, where
+from daemon.errors import answer, error_middleware
 from daemon.listeners import (
     BACKLOG,
     CannotListen,
@@ -40,6 +39,7 @@ from daemon.listeners import (
     open_sockets,
     remove_file,
 )
+from daemon.loop_faults import reporting_faults
 from daemon.tls import Handshakes
 from proxy.visit import House
 
@@ -52,7 +52,6 @@ GRACE_SECONDS = 0.5  # for requests on connections that were accepted but not ye
 CANCEL_SECONDS = 1.0  # for a cancelled handler to end its answer honestly
 OWN_FILES = 40  # database, logs, listeners, the event loop, and callers who are about to be turned away
 ACCEPTED_AT_ONCE = 8  # by asyncio, before it looks at any of them; each has a file that no limit counts yet
-QUIET_SECONDS = 60.0  # between two reports of one fault; out of files, asyncio 3.11 has a hundred a second (gh-151615)
 
 
 @contextlib.asynccontextmanager
@@ -72,12 +71,12 @@ async def serving(
     Serves `app` inside the block; the value is the bound addresses. Raises CannotListen.
 
     `exempt` networks have no limit per address. They are asked at every new connection, so the set may grow. `tls` is asked at
-    every handshake of the listeners that can speak TLS; None: all are plain. `fast_lane`: whose requests may come by the door. `posts`:
-    what a POST to a path goes to without the application's routes and middlewares, but for the one of errors.
+    every handshake of the listeners that can speak TLS; None: all are plain. `fast_lane`: whose requests may come by the door.
+    `posts`: what a POST to a path goes to without the application's routes and middlewares, but for the one of errors.
     """
     connections = Connections(affordable(limits.connections), limits.connections_per_address, exempt, trusted_proxies)
     names: tuple[str, ...] = ()
-    with _reporting_faults():
+    with reporting_faults():
         async with _started(app) as server:
             doors = Doors()
             gate = Gate(server, doors, trusted_proxies, limits.head_bytes, posts)
@@ -204,26 +203,6 @@ def refusal(request: web.BaseRequest, head_bytes: int) -> tuple[int, str] | None
     return None
 
 
-class LoopFaults:
-    """An exception handler for the event loop: what fails and where, each fault once in QUIET_SECONDS."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._quiet_until: dict[tuple[str, str], float] = {}
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        # With an exception the message may hold the arguments of a callback, so it is left out.
-        kind = type(error).__name__ if error else str(context["message"])
-        place = where(error) if error else ""
-        now = self._clock()
-        if now < self._quiet_until.get((kind, place), now):
-            return
-        self._quiet_until[kind, place] = now + QUIET_SECONDS
-        code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
-        log.error("loop.failed", error=kind, errno=code, where=place)
-
-
 def affordable(connections: int) -> int:
     """
     `connections`, or as many as this process may have files for: each may need a second one, upstream.
@@ -242,17 +221,6 @@ def affordable(connections: int) -> int:
     if soft < needed:
         log.warning("connections.lowered", to=(soft - OWN_FILES) // 2, open_files=soft)
     return max(1, min(connections, (soft - OWN_FILES) // 2))
-
-
-@contextlib.contextmanager
-def _reporting_faults() -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    before = loop.get_exception_handler()
-    loop.set_exception_handler(LoopFaults(loop.time))
-    try:
-        yield
-    finally:
-        loop.set_exception_handler(before)
 
 
 @contextlib.asynccontextmanager

@@ -54,12 +54,13 @@ class Counter:
 
     async def subscriber(self, account: str, openid: str) -> Subscriber:
         """Raises StoreUnavailable."""
-        return await self._store.subscriber(account, openid, **self.moments())
+        today, lately = self.moments()
+        return await self._store.subscriber(account, openid, today=today, lately=lately)
 
-    def moments(self) -> dict[str, float]:
-        """From which on questions count, in a day's share and in a minute's."""
+    def moments(self) -> tuple[float, float]:
+        """From which on questions count in a day's share, and in a minute's."""
         now = self._clock()
-        return {"today": self._day_start(now), "lately": now - MINUTE}
+        return self._day_start(now), now - MINUTE
 
     async def words(self, wanted: Say | Clear | Choose | Report | Act, push: Push) -> str:
         """Raises StoreUnavailable."""

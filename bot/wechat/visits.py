@@ -205,7 +205,8 @@ class Visits:
 
     async def _box(self, push: Push) -> Box:
         whose = (push.account, push.openid)
-        seen = await self._desk.glance(*whose, push.push_id, **self._counter.moments())
+        today, lately = self._counter.moments()
+        seen = await self._desk.glance(*whose, push.push_id, today=today, lately=lately)
         tapped = await self._desk.wait(push.tapped_id, 0) if push.tapped_id else None
         if tapped is not None and (tapped.account, tapped.openid) != whose:
             tapped = None  # somebody else's id, out of a forwarded message

@@ -13,33 +13,22 @@ Rule 4: a file that is newer than this program, or no database, is refused befor
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import aiosqlite
 import structlog
 
 from daemon.sqlite import DatabaseRefused, DatabaseUnavailable
 from daemon.sqlite.migrate import MIGRATIONS, migrate, schema_of
+from daemon.sqlite.work import CLOSED, Line, Parameters, Rows, Statement, Work, carried_out, read, transact
 
 BUSY_SECONDS = 1.5  # the wait for another program's lock; WeChat's five seconds must hold it twice
-
-Parameters = Mapping[str, Any] | Sequence[Any]
-Statement = tuple[str, Parameters]
-Rows = list[sqlite3.Row]
-Outcome = list[Rows] | Exception
-
-CLOSED = "the database is closed"
-
-# Not sqlite3.Error, yet the fault of one write alone: text with half a surrogate pair, an integer beyond 64 bits.
-_UNBINDABLE = (ValueError, OverflowError)
 
 _ADVICE = {
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database; name another file",
@@ -56,69 +45,13 @@ class _Damaged(Exception):
     """The file's pages contradict each other."""
 
 
-@dataclass(slots=True, eq=False)
-class _Work:
-    """A write, or a read, that somebody waits for."""
-
-    statements: tuple[Statement, ...]
-    done: asyncio.Future[list[Rows]]
-    erases: bool = False
-
-    def settle(self, outcome: list[Rows] | Exception) -> None:
-        if self.done.done():  # its caller was cancelled
-            return
-        if isinstance(outcome, Exception):
-            self.done.set_exception(outcome)
-        else:
-            self.done.set_result(outcome)
-
-
-class _Line:
-    """What waits for a connection, and the task that takes all of it at once, again and again."""
-
-    def __init__(self, carry_out: Callable[[list[_Work]], Awaitable[None]], name: str) -> None:
-        self._carry_out = carry_out
-        self._waiting: list[_Work] = []
-        self._has_work = asyncio.Event()
-        self._is_closed = False
-        self._task = asyncio.create_task(self._work(), name=name)
-
-    async def add(self, statements: tuple[Statement, ...], *, erases: bool = False) -> list[Rows]:
-        if self._is_closed:
-            raise DatabaseUnavailable(CLOSED)
-        work = _Work(statements, asyncio.get_running_loop().create_future(), erases)
-        self._waiting.append(work)
-        self._has_work.set()
-        return await work.done
-
-    async def close(self) -> None:
-        """All that waits is done before."""
-        self._is_closed = True
-        self._has_work.set()
-        await self._task
-
-    async def _work(self) -> None:
-        batch: list[_Work] = []
-        try:
-            while self._waiting or not self._is_closed:
-                await self._has_work.wait()
-                self._has_work.clear()
-                batch, self._waiting = self._waiting, []
-                if batch:
-                    await self._carry_out(batch)
-        finally:  # reached with work left only when the task is cancelled: nobody may wait for ever
-            self._is_closed = True
-            for work in batch + self._waiting:
-                work.settle(DatabaseUnavailable(CLOSED))
-
-
 class Database:
     """`async with Database(path) as database:`. Opening raises DatabaseRefused; closing first writes all that waits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writes: _Line | None = None  # None: not open
-        self._reads: _Line | None = None
+        self._writes: Line | None = None  # None: not open
+        self._reads: Line | None = None
         self._has_residue = False
 
     async def __aenter__(self) -> Self:
@@ -150,9 +83,9 @@ class Database:
             except OSError as error:
                 reason = f"{error.strerror}; give the file and its folder to the user who runs this"
                 raise DatabaseRefused(self._path, reason) from error
-            self._reads = _Line(self._look, "database reader")
+            self._reads = Line(self._look, "database reader")
             stack.push_async_callback(self._reads.close)
-            self._writes = _Line(self._commit, "database writer")
+            self._writes = Line(self._commit, "database writer")
             stack.push_async_callback(self._writes.close)
             self._stack = stack.pop_all()
 
@@ -202,12 +135,12 @@ class Database:
     async def _run(self, sql: str) -> Rows:
         return list(await self._writing.execute_fetchall(sql))
 
-    async def _look(self, batch: list[_Work]) -> None:
-        for work, outcome in zip(batch, await _carried_out(self._reading, _read, batch), strict=True):
+    async def _look(self, batch: list[Work]) -> None:
+        for work, outcome in zip(batch, await carried_out(self._reading, read, batch), strict=True):
             work.settle(outcome)
 
-    async def _commit(self, batch: list[_Work]) -> None:
-        outcomes = await _carried_out(self._writing, _transact, batch)
+    async def _commit(self, batch: list[Work]) -> None:
+        outcomes = await carried_out(self._writing, transact, batch)
         erased = []
         for write, outcome in zip(batch, outcomes, strict=True):
             if write.erases and isinstance(outcome, list):
@@ -234,72 +167,6 @@ class Database:
             reason = str(error)
         if self._has_residue:
             log.warning("database.erasure_postponed", reason=reason)
-
-
-async def _carried_out(
-    connection: aiosqlite.Connection,
-    how: Callable[[sqlite3.Connection, Sequence[_Work]], list[Outcome]],
-    batch: Sequence[_Work],
-) -> list[Outcome]:
-    """
-    What came of each, in one visit to the connection's thread.
-
-    aiosqlite's public methods go there once for each statement, and every time a busy event loop lets that thread wait for the
-    interpreter: a thousand questions in a second then take a second longer (bench/).
-    """
-    try:
-        outcomes: list[Outcome] = await connection._execute(how, connection._conn, batch)  # type: ignore[no-untyped-call]
-    except sqlite3.Error as error:
-        return [DatabaseUnavailable(str(error)) for _ in batch]
-    return outcomes
-
-
-def _read(connection: sqlite3.Connection, batch: Sequence[_Work]) -> list[Outcome]:
-    """In the connection's thread: the rows of each read, all of one moment. Raises sqlite3.Error when none can be read."""
-    connection.execute("BEGIN")
-    try:
-        return [_rows(connection, work.statements) for work in batch]
-    finally:
-        connection.rollback()
-
-
-def _rows(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Outcome:
-    try:
-        return [connection.execute(*statement).fetchall() for statement in statements]
-    except (sqlite3.Error, *_UNBINDABLE) as error:
-        return DatabaseUnavailable(str(error)) if isinstance(error, sqlite3.Error) else error
-
-
-def _transact(connection: sqlite3.Connection, batch: Sequence[_Work]) -> list[Outcome]:
-    """In the connection's thread: the outcome of each write. Raises sqlite3.Error when the transaction is lost."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        outcomes = [_attempt(connection, write.statements) for write in batch]
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        with suppress(sqlite3.Error):
-            connection.rollback()  # does nothing where SQLite has rolled back by itself
-        raise
-    return outcomes
-
-
-def _attempt(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Outcome:
-    """The rows of one write, or why it alone is undone. Raises sqlite3.Error when the transaction is lost."""
-    is_compound = len(statements) > 1  # a single statement that fails is undone by SQLite itself
-    try:
-        if is_compound:
-            connection.execute("SAVEPOINT attempt")
-        rows = [connection.execute(*statement).fetchall() for statement in statements]
-        if is_compound:
-            connection.execute("RELEASE attempt")
-    except (sqlite3.Error, *_UNBINDABLE) as error:
-        if not connection.in_transaction:  # disk full and I/O errors may end it
-            raise
-        if is_compound:
-            connection.execute("ROLLBACK TO attempt")
-            connection.execute("RELEASE attempt")
-        return DatabaseUnavailable(str(error)) if isinstance(error, sqlite3.Error) else error
-    return rows
 
 
 @asynccontextmanager

@@ -61,7 +61,7 @@ def read_subscriber(path: Path, openid: str) -> Kept:
     who = {"openid": openid}
     exchanges, subscribers, clearings = _read(
         path,
-        (f"SELECT {COLUMNS} FROM exchange WHERE openid = :openid ORDER BY asked_at, arrival", who),
+        (f"SELECT {COLUMNS} FROM exchange WHERE openid = :openid ORDER BY asked_at, arrival", who),  # noqa: S608 - names of columns
         ("SELECT account, persona FROM subscriber WHERE openid = :openid", who),
         ("SELECT account, cleared_at FROM clearing WHERE openid = :openid", who),
     )

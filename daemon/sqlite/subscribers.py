@@ -12,8 +12,8 @@ import hmac
 from collections.abc import Sequence
 
 from bot.subscriber import Subscriber
-from daemon.sqlite.database import Database, Rows, Statement
-
+from daemon.sqlite.database import Database
+from daemon.sqlite.work import Rows, Statement
 
 _SUBSCRIBER = """
     SELECT coalesce((SELECT persona FROM subscriber WHERE account = :account AND openid = :openid), '') AS persona,
@@ -47,7 +47,9 @@ class SqliteSubscribers:
     def __init__(self, database: Database, secret: bytes) -> None:
         """`secret` is the installation's."""
         self._database = database
-        self._keyed = hmac.new(secret, digestmod=hashlib.sha256)  # copied for each: to set one up costs more than to use it
+        self._keyed = hmac.new(
+            secret, digestmod=hashlib.sha256
+        )  # copied for each: to set one up costs more than to use it
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"

@@ -495,3 +495,45 @@ async def test_an_expired_exchange_is_gone_for_its_subscriber_too(store: Exchang
     assert await store.last_collected("gh_a", "o_anna", since=0.0) is None
     assert not await store.save(answered("old", 50.0))
     assert await store.begin(exchange("again", push_id="push-old")) == exchange("again", push_id="push-old")
+
+
+# glance, conversation
+
+
+async def test_a_glance_has_what_waits_and_who_asks(store: ExchangeStore) -> None:
+    await keep(store, answered("a", 105.0), answered("b", 107.0, state=State.COLLECTED, collected_by="push-b"))
+    await store.choose_persona("gh_a", "o_anna", "teacher")
+
+    seen = await store.glance("gh_a", "o_anna", "push-c", today=0.0, lately=105.5)
+
+    assert seen.known is None
+    assert ids(seen.waiting) == ["a"]
+    assert (seen.subscriber.persona, seen.subscriber.asked_today, seen.subscriber.asked_lately) == ("teacher", 2, 1)
+
+
+async def test_what_a_push_collected_is_known_at_a_glance_and_waits_no_more(store: ExchangeStore) -> None:
+    await keep(store, answered("a", 105.0, state=State.COLLECTED, collected_by="push-tap", collected_at=106.0))
+
+    seen = await store.glance("gh_a", "o_anna", "push-tap", today=0.0, lately=0.0)
+
+    assert seen.known is not None
+    assert (seen.known.id, list(seen.waiting)) == ("a", [])
+
+
+async def test_a_conversation_is_what_was_answered_and_the_persona_that_was_chosen(store: ExchangeStore) -> None:
+    await keep(store, *(answered(name, at) for name, at in (("a", 105.0), ("b", 106.0), ("c", 107.0))))
+
+    before = await store.conversation("gh_a", "o_anna", limit=2)
+    await store.choose_persona("gh_a", "o_anna", "teacher")
+    after = await store.conversation("gh_a", "o_anna", limit=2)
+
+    assert ids(before.recent) == ["b", "c"]
+    assert (before.persona, after.persona) == ("", "teacher")
+
+
+async def test_a_question_may_be_thought_about_from_its_first_row_on(store: ExchangeStore) -> None:
+    asked = exchange("a", state=State.THINKING, started_at=100.5)
+
+    assert await store.begin(asked) == asked
+    assert ids(await store.unfinished()) == ["a"]
+    assert await store.begin(exchange("b", push_id="push-a")) == asked

@@ -13,7 +13,8 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from daemon.errors import error_middleware
-from daemon.server import QUIET_SECONDS, CannotListen, Limits, LoopFaults, serving
+from daemon.loop_faults import QUIET_SECONDS, LoopFaults
+from daemon.server import CannotListen, Limits, serving
 
 ROOT = Path(__file__).parents[2]
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
