@@ -34,8 +34,10 @@ HOW = f"""{CONNECTIONS} connections, each sending the next push as soon as it ha
 subscribers in turn; plain mode, signed; {ROUNDS} interleaved rounds of {SECONDS:.0f} s for each, medians. All use SQLite with
 `synchronous=FULL` and reply after the commit. With wechatpy, Flask and gunicorn (one worker, eight threads) a message is
 checked, stored once, the subscriber's last five are read, and the reply has fixed words. With Posthouse *a setting* (a
-persona is chosen) is as much; *a question* is much more: it is stored, its conversation read, the model asked over HTTP, which
-answers at once, and the answer stored before it goes out. *Stored* is how many messages the database had afterwards, which
+persona is chosen) is as much, with a look whether the subscriber is blocked in place of their last five; *a question* is much
+more: what waits and what was asked today is read, it is stored, its conversation read, the model asked over HTTP, which answers
+at once, the answer stored before it goes out, and that it has gone out stored after. *Stored*
+is how many messages the database had afterwards, which
 are no fewer than those that had a reply."""
 HEAD = ("one core", "pushes a second", "of the rounds", "CPU µs a push", "the load's core", "stored, replied to")
 

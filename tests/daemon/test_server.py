@@ -299,3 +299,26 @@ def test_a_fault_of_the_event_loop_is_told_once_in_a_while_and_without_words() -
         ("OSError", "EMFILE"),
     ]
     assert "words" not in str(logs)
+
+
+async def test_a_post_that_has_a_place_of_its_own_passes_the_application_by() -> None:
+    async def push(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=f"pushed {request.query['a']}")
+
+    post = b"POST /wechat?a=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with serving(app_of(), ["127.0.0.1:0"], Limits(), posts={"/wechat": push}) as (name,):
+        assert b"\r\n\r\npushed 1" in await converse(name, post)
+        assert b"\r\n\r\n127.0.0.1 http" in await converse(name, post.replace(b"/wechat", b"/other"))
+        assert b"\r\n\r\n127.0.0.1 http" in await converse(name, GET_AND_CLOSE.replace(b" / ", b" /wechat "))
+
+
+async def test_what_breaks_there_is_told_as_everywhere() -> None:
+    async def push(request: web.Request) -> web.StreamResponse:
+        raise KeyError("a user's words")
+
+    post = b"POST /wechat HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+    async with serving(app_of(), ["127.0.0.1:0"], Limits(), posts={"/wechat": push}) as (name,):
+        with capture_logs() as events:
+            assert b" 500 " in await converse(name, post)
+    assert [event["event"] for event in events if event["log_level"] == "error"] == ["request.crashed"]
+    assert "words" not in str(events)

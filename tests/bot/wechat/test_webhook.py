@@ -367,3 +367,36 @@ async def test_a_json_push_gets_json(bot, connect):
         "MsgType": "text",
         "Content": "Hello.",
     }
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "stays"),
+    [
+        ("1.1", "", True),
+        ("1.1", "Connection: close\r\n", False),
+        ("1.0", "", False),
+        ("1.0", "Connection: keep-alive\r\n", True),
+    ],
+)
+async def test_the_reply_is_framed_as_the_request_wants_it_and_the_connection_stays_where_it_may(
+    bot, connect, version, lines, stays
+):
+    wechat = await connect("plain")
+    query, body = wechat.sealed(wechat.fields("帮助"))
+    target = f"POST /wechat?{urlencode(query)} HTTP/{version}\r\nHost: a\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+    reader, writer = await asyncio.open_connection(wechat.client.host, wechat.client.port)
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(1 + stays):
+                writer.write(target.encode() + body)
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+                reply = await reader.readexactly(length)
+                assert head.startswith(f"http/{version} 200 ok\r\n")
+                assert "content-type: application/xml\r\n" in head
+                assert "\r\ndate: " in head
+                assert codec.read(reply)[0]["MsgType"] == "text"
+            if not stays:
+                assert await reader.read() == b""
+    finally:
+        writer.close()

@@ -118,6 +118,28 @@ async def test_a_write_that_fails_alone_takes_no_other_with_it(database: Databas
     assert await names(database) == ["a", "b", "taken"]
 
 
+async def test_a_read_that_fails_alone_takes_no_other_with_it(database: Database) -> None:
+    await database.write(insert("a"))
+
+    first, failed, last = await asyncio.gather(
+        database.read("SELECT name FROM installation"),
+        database.read("SELECT nothing FROM nowhere"),
+        database.read("SELECT count(*) FROM installation"),
+        return_exceptions=True,
+    )
+
+    assert isinstance(failed, DatabaseUnavailable)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(last, BaseException)
+    assert [tuple(row) for row in first + last] == [("a",), (1,)]
+
+
+async def test_what_is_committed_is_read_by_the_next_read(database: Database) -> None:
+    for number in range(20):
+        await database.write(insert(f"{number:02}"))
+        assert len(await names(database)) == number + 1
+
+
 @pytest.mark.parametrize("ticks", range(0, 30, 3))
 async def test_a_caller_who_leaves_leaves_no_transaction_open(database: Database, path: Path, ticks: int) -> None:
     caller = asyncio.create_task(database.write(insert("a"), insert("b")))
