@@ -233,8 +233,8 @@ class Desk:
             return
         async with self._calls:
             asked = advance(ticket.exchange, Event.START, started_at=self._clock())
-            ticket.exchange = await self._store.begin(asked)
-            if ticket.exchange == asked:  # else the push was known before
+            begun = ticket.exchange = await self._store.begin(asked)
+            if begun == asked:  # else the push was known before
                 self._tickets.decide(ticket)
                 await self._think(ticket, await self._conversation(asked))
 
