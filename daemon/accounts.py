@@ -11,7 +11,6 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession, web
@@ -42,6 +41,7 @@ from daemon.session import open_public_session, open_session
 from daemon.sqlite.store import SqliteStore
 from daemon.word_file import WordFile
 from proxy.tally import ANSWER_BOUNDS, Histogram
+from proxy.value import value_type
 
 if TYPE_CHECKING:
     from daemon.schema import Settings
@@ -55,7 +55,7 @@ SENDING_SECONDS = 0.5  # for a message that is just being sent at the end: cut t
 Allows = Callable[[str, int], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class OpenBot:
     desk: Desk
     webhooks: Sequence[Webhook]

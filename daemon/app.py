@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
@@ -46,6 +45,7 @@ from daemon.sqlite.sign_outs import SqliteSignOuts
 from daemon.sqlite.store import SqliteStore
 from proxy.checks import check_now
 from proxy.keypool import KeyPool
+from proxy.value import value_type
 
 if TYPE_CHECKING:
     from daemon.schema import Settings
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 MOST_VERIFIED = 1_000  # addresses of WeChat's servers, which have no limit of connections; it has some hundred
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Running:
     """A daemon that serves. `url` is its first TCP listener as a client on this machine reaches it, "" without one.
 

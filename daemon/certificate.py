@@ -18,7 +18,7 @@ import ssl
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ import structlog
 from daemon.jobs import Flush, Job
 from daemon.jobs import running as jobs_running
 from daemon.wrong_config import Problem, WrongConfig
+from proxy.value import value_type
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -49,7 +50,7 @@ ADVICE = {
 Stamp = tuple[int, int, int, int] | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Pair:
     context: ssl.SSLContext = field(repr=False)
     begins_at: float

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,6 +22,7 @@ from daemon.schema.gateway import OPENAI, Key
 from daemon.schema.table import read_table
 from daemon.secret import Sources, secrets_in
 from daemon.wrong_config import Problem, WrongConfig
+from proxy.value import value_type
 
 NAME = "posthouse.toml"
 VARIABLE = "POSTHOUSE_CONFIG"
@@ -60,7 +60,7 @@ def parse_text(text: str, sources: Sources, *, name: str = NAME) -> Settings:
     return parse(_toml(text, name), sources)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Glance:
     """What a command needs that looks into a running daemon's database: no secret among it, so none is looked up."""
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
@@ -27,6 +26,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from daemon.addresses import Network, household, is_within, parsed
 from daemon.errors import BodyStalled, answer, answer_to, can_answer
+from proxy.value import value_type
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ HEAD_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnectio
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Limits:
     head_bytes: int = 16384
     head_seconds: float = 10

@@ -12,7 +12,6 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,7 @@ from proxy.soft_affinity import SoftAffinity
 from proxy.tally import Tally
 from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
+from proxy.value import value_type
 from proxy.wire.pool import WirePool
 from proxy.witness import Witnesses
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 1.0  # how late a free check may be
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class OpenGateway:
     """
     `chat` asks and `drawing` has drawn for the bot, over the same pool; both send by `sender`. `watchers` are called after

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from proxy.value import value_type
+
 MODELS_SECONDS = 5.0
 MODELS_BYTES = 4 * 1024 * 1024
 ALPHABET = string.ascii_letters + string.digits
@@ -30,7 +32,7 @@ NOT_FOR_CHAT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Answers:
     """What the operator said. An `api_key` of "" is not known yet; `key_variable` names where it stays instead."""
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 import structlog
 
 from daemon.errors import where
+from proxy.value import value_type
 
 log = structlog.get_logger()
 
 REST_FACTOR = 10  # how much longer a flush rests after a crash: a full disk is not emptied within a second
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Job:
     """Runs at once, and then again `every_seconds` after the end of each run."""
 

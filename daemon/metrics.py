@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -25,6 +24,7 @@ from prometheus_client.utils import floatToGoString
 from daemon.operator.seen import Look, Seen
 from proxy.health import KeyView, State
 from proxy.tally import Histogram, Tally
+from proxy.value import value_type
 
 OTHER = "other"
 STATES = (*map(str, State), "cooling")
@@ -36,7 +36,7 @@ Rows = Mapping[tuple[str, ...], float]  # by the labels' values
 Family = Iterable[Metric]  # of one name: slices of its rows
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Sources:
     """`totals` are tokens by caller, key, model and kind; `line` is as long as there are requests in it."""
 
@@ -70,7 +70,7 @@ async def exposition(sources: Sources, accept: str, questions: Mapping[str, int]
     return b"".join(written) + end, content_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class _Alone:
     """What the client takes for a registry."""
 

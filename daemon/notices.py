@@ -11,7 +11,6 @@ Rule 4: an upstream or the pool is back when an answer has shown it. That a rest
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
@@ -19,6 +18,7 @@ from bot.texts import Texts
 from daemon.operator.words import WORDS
 from proxy.health import KeyView, State
 from proxy.ledger import Health
+from proxy.value import value_type
 
 
 class Event(StrEnum):
@@ -63,7 +63,7 @@ TEXT_OF_EVENT: Mapping[Event, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Notice:
     """How a subject is. `name` is the key's or the upstream's, "" of the pool; `rule` and `reason` are those of the page."""
 

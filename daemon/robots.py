@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bot.wechat.pages import cut
 from daemon.notices import Event, Notice
+from proxy.value import value_type
 
 HEAD = "【驿站】"  # robots of DingTalk and Feishu can be told to take only what has a certain word in it
 MOST_BYTES = 1900  # of a message; WeCom takes 2,048 bytes, Discord 2,000 characters
 TRY_AGAIN = frozenset({408, 425, 429})  # statuses below 500 that pass
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Alert:
     """One notice; `members` are our own JSON, whose "text" is the sentence for people. `name` is for the log."""
 
@@ -29,7 +29,7 @@ class Alert:
     members: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Robot:
     """`shape` makes a message of a text. `codes` are the names of the member of an answer that is 0 when it was taken."""
 
@@ -38,7 +38,7 @@ class Robot:
     busy: frozenset[int] = frozenset()  # codes that pass
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Outcome:
     """Of one post. `status` is None where no answer came, `reason` "" where it was taken; `is_final`: again is of no use."""
 

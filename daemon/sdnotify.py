@@ -10,12 +10,13 @@ import contextlib
 import os
 import socket
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+
+from proxy.value import value_type
 
 SEND_SECONDS = 1.0  # a supervisor that does not read must not stop the daemon
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Supervisor:
     """`watchdog_seconds` is after how long a silence systemd kills us, None when never: call `beat` twice as often."""
 

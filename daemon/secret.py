@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from proxy.value import value_type
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 CREDENTIAL = re.compile(r"[A-Za-z0-9._-]{1,255}")  # what systemd takes as a name. Source: systemd.exec(5)
@@ -72,7 +74,7 @@ class SecretMissing(Exception):
         self.wanted = wanted
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Sources:
     """Where references are looked up; relative file names begin at `folder`."""
 

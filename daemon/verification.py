@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bot.wechat.view import Attempt
+from proxy.value import value_type
 
 CAUSE_OF_OUTCOME: Mapping[str, str] = {
     "signature": "token",
@@ -34,7 +34,7 @@ YOUR_SERVER = "http://YOUR-SERVER"  # where no public_url says it
 LOCAL = re.compile(r"(?:127\.[0-9.]+|localhost|\[::1\]):[0-9]+|unix:.+")
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Misdirected:
     """A signed request to a path that is no account's. `path` is shortened, printable, and without a secret."""
 
@@ -43,7 +43,7 @@ class Misdirected:
     method: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Cause:
     """
     `code` is a name of `verification_words`. Of `facts` every cause has "url", what the console's URL should be, "path", the

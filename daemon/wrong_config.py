@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from proxy.value import value_type
 
 LOOKS_SECRET = re.compile(r"\b(sk|ph)-[A-Za-z0-9_-]{6,}|//[^/\s@]+@")
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Problem:
     """One line, which never shows anything that looks like an API key."""
 

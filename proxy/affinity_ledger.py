@@ -7,7 +7,6 @@ Rule 2: a key is known by its fingerprint, a caller by its name: whoever is give
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.value import value_type
@@ -23,7 +22,7 @@ class OwnedObject:
     used_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Unsaved:
     """What a ledger does not know yet: `kept` are new or used again, `forgotten` are ids."""
 

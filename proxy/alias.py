@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -32,7 +32,7 @@ CHAT = Target("/v1/chat/completions")
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Alias:
     """`use` is what the name stands for. `as_chat`: legacy completions by it are asked as chat."""
 
@@ -54,7 +54,7 @@ class Question:
     retelling: Retelling | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Aliases:
     by_name: Mapping[str, Alias] = field(default_factory=dict)
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 from proxy.refusal import invalid_api_key, invalid_request, model_not_allowed, path_beyond_limits
 from proxy.target import Target
+from proxy.value import value_type
 
 NOBODY = bytes(32)
 # What is asked here is carried out later, or by somebody with a token of the upstream's own: no limit of ours would see it.
@@ -30,7 +31,7 @@ BEYOND_LIMITS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Caller:
     """`digest` is the SHA-256 of the token; `expires_at` epoch seconds, None = never. Of the limits, 0 = no limit."""
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from proxy.target import Target
+from proxy.value import value_type
 
 Api: TypeAlias = Literal["chat", "responses", "completions"]
 Message: TypeAlias = Mapping[str, Any]
@@ -38,7 +38,7 @@ _FALSE_MARK = re.compile(r"([\n\r]\s*)([QA]):")
 _TERMINALS = frozenset({"response.completed", "response.incomplete"})
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Said:
     words: str = ""
     finish_reason: str = ""

@@ -20,13 +20,14 @@ from proxy.draft import Draft
 from proxy.reading import json_of
 from proxy.sender import EmptyAnswer, Sender, TornAnswer, failure
 from proxy.target import Target
+from proxy.value import value_type
 
 IMAGES = Target("/v1/images/generations")
 DISPENSABLE = ("n", "size", "response_format")  # one picture, of the model's own size, is drawn without them
 MOST_BYTES = 40 << 20  # of an answer; the largest pictures of today are below 20 MiB, and a third more in base64
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Drawn:
     """A picture's bytes, or its `url` where there are none. `revised_prompt`: what the model made of the prompt, or ""."""
 

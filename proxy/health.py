@@ -8,10 +8,11 @@ Rule 2: cooling is not a state: it is a deadline (`proxy.cells`), and only `KeyV
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from proxy.history import HistoryView
+from proxy.value import value_type
 
 
 class State(StrEnum):
@@ -90,7 +91,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class CellView:
     """A cooldown that concerns one key. `model` is empty where it holds for every model."""
 
@@ -101,7 +102,7 @@ class CellView:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class KeyView:
     """
     A key as the page, `/status.json` and `/metrics` show it; no secret but its last four characters.

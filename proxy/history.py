@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import dataclass
+
+from proxy.value import value_type
 
 MINUTES = 60
 HOURS = 24
@@ -18,7 +19,7 @@ MOMENTS = 10  # the page shows so many
 MINUTE, HOUR = 60.0, 3_600.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Moment:
     """`event` is the log's, such as "key.cooled"."""
 
@@ -28,7 +29,7 @@ class Moment:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class HistoryView:
     """
     `minutes` are (answered, failed), the oldest first, the last one running. The sums are of 24 hours. The newest moment is

@@ -7,11 +7,13 @@ Rule 1: a secret is in no repr; it leaves a key only through `headers.authorizat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 
+from proxy.value import value_type
 
-@dataclass(frozen=True, slots=True)
+
+@value_type
 class Upstream:
     """
     `base_url` takes the place of `/v1` (no slash at its end). Durations in seconds. `source_address`: the address of this
@@ -29,7 +31,7 @@ class Upstream:
     is_first: bool = True  # the one that requests without a model are for
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Key:
     """`fingerprint` is an HMAC of the secret: by it health finds its key again after a rename or a restart."""
 

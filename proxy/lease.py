@@ -5,7 +5,6 @@ What passes between the pool and those who use it: what is wanted, the hold on a
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.cells import Name
@@ -27,7 +26,7 @@ class Want:
     failing: str = ""  # the name of an upstream that has just failed this request: keys of another come first
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Change:
     """Something an operator should find in the log: `event` is a log event, such as "key.cooled"."""
 
@@ -62,7 +61,7 @@ class Lease:
         return f"<Lease {self.key.name}>"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Obstacle:
     """Why one key cannot serve now, by `NoKeyAvailable`'s causes, and in how many seconds it may, where that is known."""
 

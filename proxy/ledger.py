@@ -8,11 +8,12 @@ Rule 3: a key is known by its fingerprint (an HMAC of its secret), so renaming o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.value import value_type
 
-@dataclass(frozen=True, slots=True)
+
+@value_type
 class KeyRecord:
     """
     One key's health. `until` is when its state may end, epoch seconds; None where the state has no end of its own.
@@ -35,7 +36,7 @@ class KeyRecord:
     history: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class CellRecord:
     """One cooldown. `cell` is its kind and what it belongs to, for example ("key-model", FINGERPRINT, "gpt-5")."""
 
@@ -47,7 +48,7 @@ class CellRecord:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Health:
     keys: tuple[KeyRecord, ...] = ()
     cells: tuple[CellRecord, ...] = ()

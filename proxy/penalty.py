@@ -8,16 +8,15 @@ Rule 3: rules that are not in the tables cost nothing: `ok`, `too_large`, `clien
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from proxy.cells import Name
 from proxy.health import Event
 from proxy.hints import LONGEST
 from proxy.key import Key
+from proxy.value import value_type
 from proxy.verdict import Rule, Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Cooldown:
     """`fixed_seconds` where it is known, else `base_seconds` · 2ⁿ up to `most_seconds`, n being the strikes before it."""
 
@@ -33,7 +32,7 @@ class Cooldown:
         return min(seconds * (1.0 + 0.1 * jitter), LONGEST)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Downfall:
     """A change of state. `base_seconds` · 2ⁿ up to `most_seconds` until it is tried again; None: a free check decides."""
 

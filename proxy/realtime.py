@@ -16,7 +16,6 @@ import secrets
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from aiohttp import ClientResponse, ClientWebSocketResponse, ClientWSTimeout, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue
@@ -48,6 +47,7 @@ from proxy.target import Target
 from proxy.upgrade import Opened
 from proxy.upstream import Road, drive
 from proxy.usage_book import UsageBook
+from proxy.value import value_type
 
 MESSAGE_BYTES = 16 << 20  # the largest message, and a little more; OpenAI takes events of audio up to 15 MiB
 QUEUE_BYTES = 65_536  # of messages that have come and cannot go out yet; above it we stop reading
@@ -69,7 +69,7 @@ class Traffic:
         return {"messages_up": self.up, "messages_down": self.down} if self.is_open else {}
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class _End:
     """
     One end of a relay. `gone` is what the other hears when it is lost; `came` is told every message from here, and may raise

@@ -18,7 +18,6 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from proxy.headers import Pairs
@@ -26,6 +25,7 @@ from proxy.peek import LONGEST_MODEL
 from proxy.refusal import invalid_request, upstream_unreachable
 from proxy.target import Target
 from proxy.usage import Tokens, tokens_in
+from proxy.value import value_type
 
 REALTIME = "/v1/realtime"  # where the query names the model, and nothing that is said later changes it
 PROTOCOLS = "Sec-WebSocket-Protocol"
@@ -44,7 +44,7 @@ _MAY_END = re.compile(rb'"response\.(?:done|completed|failed|incomplete)"')
 LARGEST_EVENT = 1 << 20  # bytes; the end of an answer repeats its words, and those are far fewer
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Parting:
     """With what a connection is closed."""
 

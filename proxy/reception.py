@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from proxy.alias import Aliases, Question
 from proxy.asking import METHODS, Asking
@@ -31,7 +31,7 @@ from proxy.value import value_type
 from proxy.witness import Bond, Witnesses
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class GatewaySettings:
     """`first_upstream` serves callers that bring their own key, where `passthrough` lets them."""
 

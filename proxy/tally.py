@@ -21,6 +21,7 @@ from proxy.command import Begin
 from proxy.errand import Errand
 from proxy.realtime_words import REALTIME
 from proxy.sse import KIND_OF_PATH
+from proxy.value import value_type
 from proxy.verdict import BLAMELESS, Rule
 
 # Paths that log and metrics name; others may hold an id or a word of somebody's.
@@ -53,7 +54,7 @@ class Histogram:
         self.total_seconds += seconds
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Trouble:
     """The last failure of an upstream. `at` is on the pool's clock."""
 
@@ -62,7 +63,7 @@ class Trouble:
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class UpstreamView:
     """An upstream as the operator sees it; times in seconds, None where there was no answer yet."""
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from urllib.parse import unquote, unquote_plus, urlencode
 
 from proxy.key import Upstream
 from proxy.refusal import invalid_path, invalid_request, path_not_allowed
+from proxy.value import value_type
 
 _PLAIN = re.compile(r"/v1(?:/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})+)+/?")
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]|]|%[0-9A-Fa-f]{2})*")
@@ -31,7 +31,7 @@ _MODEL = re.compile(r"/(?:deployments|engines|models)/([^/]+)", re.I)
 _HIDDEN = re.compile(r"%(?:2[5ef]|3b|5c|0[0-9a-f]|1[0-9a-f]|7f)", re.I)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Target:
     """`path` begins with /v1/; `query` is without its question mark. Both as they came."""
 

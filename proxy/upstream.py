@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
@@ -27,6 +26,7 @@ from proxy.line import Line
 from proxy.refusal import Refusal
 from proxy.target import Target
 from proxy.upgrade import Opened, SessionTowards, Upgrading, upgrading
+from proxy.value import value_type
 from proxy.wire.connection import Connection, NotSent
 from proxy.wire.exchange import Lost
 from proxy.wire.request import Request, opening, request
@@ -54,7 +54,7 @@ ConnectionAtHand: TypeAlias = Callable[[Upstream], Connection | None]
 FAILED = (Lost, TimeoutError)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Road:
     """
     What every errand goes by: the line before the keys, a connection towards an upstream, which may be at hand; for an upgrade,

@@ -8,7 +8,7 @@ Rule 2: what an answer makes is remembered only where the answer came whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from proxy.affinity import Affinity, Claim
 from proxy.command import Begin, End, Part
@@ -32,7 +32,7 @@ class Bond:
     preferred: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Witnesses:
     """`clock` is monotonic, `wall_clock` gives epoch seconds."""
 

@@ -9,7 +9,6 @@ Rule 2: without JavaScript a button leads back to the page, in its language; who
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -18,6 +17,7 @@ from daemon.operator.gate import Gate, redirect
 from daemon.operator.page import PAGE_HEADERS, asked_language
 from daemon.operator.words import Language
 from proxy.health import Event, KeyView
+from proxy.value import value_type
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Levers:
     """What moves a key, and what one sees of them. `operate` and `check` are False where there is no key of that name."""
 

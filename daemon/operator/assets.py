@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+
+from proxy.value import value_type
 
 TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
@@ -23,7 +24,7 @@ TYPES: Mapping[str, str] = {
 _DAEMON = Path(__file__).resolve().parents[1]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Asset:
     content: bytes
     content_type: str

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from daemon.operator.verification_words import Saying
+from proxy.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class BannerWords:
     """The fields of `sayings`, by a banner's code, are the facts that `banners` gives with it."""
 

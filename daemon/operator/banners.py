@@ -9,7 +9,7 @@ Rule 3: of WeChat's verification only what arrived is told here; what can only b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bot.wechat.view import AccountView
 from daemon.operator.figures import NAME_SHOWN, Countdown, countdown, excerpt
@@ -18,6 +18,7 @@ from daemon.operator.wechat import NOT_WECHAT, account_causes, cause_row
 from daemon.operator.words import Language, Words
 from daemon.verification import CAUSE_OF_OUTCOME, FORGEABLE, causes
 from proxy.health import KeyView, State
+from proxy.value import value_type
 
 LATELY = 600.0  # seconds
 FORGED_PUSHES = 5  # in that time; one or two are a new Token, or an old push that comes again
@@ -31,7 +32,7 @@ NAMES_SHOWN = 3  # keys of an organization, and organizations
 RANK: Mapping[str, int] = {"ill": 0, "resting": 1, "off": 2}
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Banner:
     """`about` is the upstream, the account or the organizations it concerns."""
 
@@ -44,7 +45,7 @@ class Banner:
     countdown: Countdown | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class _Trouble:
     code: str
     tone: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from daemon.operator.figures import NAME_SHOWN, Countdown, countdown, excerpt, share
@@ -18,6 +17,7 @@ from daemon.operator.sparkline import Sparkline, sparkline
 from daemon.operator.words import Words
 from proxy.health import CellView, KeyView, State
 from proxy.history import Moment
+from proxy.value import value_type
 
 MOST_CARDS = 50  # more keys than these are rows of a table
 CELLS_SHOWN = 6  # of one key; a key that lacks many models would push the others off the screen
@@ -54,7 +54,7 @@ RANK_IN_TABLE: Mapping[str, int] = {"ill": 0, "resting": 1, "well": 2, "off": 3}
 _drawn = lru_cache(maxsize=512)(sparkline)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class CellRow:
     model: str
     scope: str
@@ -62,7 +62,7 @@ class CellRow:
     countdown: Countdown
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class MomentRow:
     key: str
     ago: str
@@ -71,7 +71,7 @@ class MomentRow:
     why: str  # the rule and the pool's own sentence, in English
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Button:
     """`operation` is the last part of the URL; what pressing it does stands below all keys."""
 
@@ -79,7 +79,7 @@ class Button:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class KeyCard:
     view: KeyView
     tone: str

@@ -10,7 +10,7 @@ Rule 4: but for `form_token`, which `_main.html` does not use, a page is the sam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from bot.exchange import Exchange
@@ -21,16 +21,17 @@ from daemon.operator.seen import Seen
 from daemon.operator.traffic import CallerRow, UpstreamRow, caller_row, upstream_row
 from daemon.operator.wechat import AccountCard, PathRow, account_card, accounts_json, path_rows
 from daemon.operator.words import WORDS, Language, Words
+from proxy.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Figure:
     state: str
     count: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Mail:
     """
     What the store knew at one moment: a page of `pending.PENDING_SHOWN` uncollected exchanges, oldest first, how many there are
@@ -42,7 +43,7 @@ class Mail:
     counts: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class StatusPage:
     """The whole context of `status.html`. `form_token` guards its forms; `mail_is_known` is the database's answer."""
 

@@ -7,14 +7,14 @@ Rule 2: what a stranger wrote is one line of printable characters, cut; directio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from proxy.value import value_type
 
 WORDS_SHOWN = 20  # characters of a question: enough to recognise it, too few to read along
 IN_FULL = 1_000_000
 NAME_SHOWN = 64  # characters of a model's name or a request's id, which a caller or an upstream makes
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Countdown:
     """Whole seconds until something ends, as "0:34", and how many there were when it began (0: not known)."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 import structlog
@@ -21,6 +20,7 @@ from aiohttp import web
 from daemon.operator.page import PAGE_HEADERS, asked_language, rendered, same_view
 from daemon.operator.sign_in import SESSION_SECONDS, Guesses, Seal, SignedOut, Tickets
 from daemon.operator.words import WORDS, Language, Words
+from proxy.value import value_type
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ FORM = "posthouse_form"
 FORM_BYTES = 4_096
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class SignInPage:
     """The whole context of `sign_in.html`. `problem` is a sentence, or "" where there is none."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from proxy.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Operation:
     """`label` is on the button, `does` says what pressing it does."""
 
@@ -14,7 +15,7 @@ class Operation:
     does: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class KeyWords:
     """`operations` are named as in the URLs, `events` as in the log."""
 

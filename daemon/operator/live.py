@@ -25,6 +25,7 @@ from daemon.operator.page import PAGE_HEADERS, asked_language, asked_page
 from daemon.operator.seen import Look, Seen
 from daemon.operator.steady import steady
 from daemon.operator.words import Language
+from proxy.value import value_type
 
 MOST_VIEWERS = 100
 STREAM_HEADERS = {**PAGE_HEADERS, "Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
@@ -34,7 +35,7 @@ BEAT = b"event: beat\ndata: 1\n\n"
 View = tuple[Language, int]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Main:
     """A <main> as text, the title, and a name of the script and style it was made for: with others a page starts anew."""
 
@@ -50,7 +51,7 @@ class Main:
 LayOut = Callable[[Seen, Mail | None, View], Awaitable[Main]]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Pace:
     """In seconds, but for `share`."""
 
@@ -63,7 +64,7 @@ class Pace:
     write: float = 20.0  # for a viewer to take what was sent
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class _Shown:
     event: bytes
     steady: tuple[Seen, Mail | None]

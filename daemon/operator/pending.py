@@ -5,17 +5,17 @@ The answers that wait to be collected, a page of them at a time. Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bot.exchange import Exchange
 from daemon.operator.cards import TONES
 from daemon.operator.figures import excerpt, masked
 from daemon.operator.words import Words
+from proxy.value import value_type
 
 PENDING_SHOWN = 50  # on one page
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class PendingRow:
     age_seconds: int
     age: str
@@ -26,7 +26,7 @@ class PendingRow:
     state_name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Pager:
     """Page numbers, from 1; 0 where there is no such page. The oldest exchanges are on the first."""
 

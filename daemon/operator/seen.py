@@ -7,15 +7,16 @@ Rule: no secret enters here; a caller is its name, a key what `KeyView` shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bot.wechat.view import AccountView
 from daemon.verification import Misdirected
 from proxy.health import KeyView
 from proxy.tally import UpstreamView
+from proxy.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class CallerView:
     """A caller of the gateway, or the bot, which has no limits (0). Requests and tokens are today's."""
 
@@ -29,7 +30,7 @@ class CallerView:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Seen:
     """
     `tokens_today` are by the key's name. `front_buffers`: a proxy in front holds streams back; None where nobody looked, or

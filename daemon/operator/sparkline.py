@@ -7,15 +7,16 @@ Rule: a house in which anything failed shows it, however many were answered besi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import add
+
+from proxy.value import value_type
 
 HEIGHT = 10  # units, with one of width a house
 MINUTES = 2  # of each house; thirty of them are broad enough to be seen on a card
 LEAST_FAILED = 1  # unit
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Sparkline:
     """`answered` and `failed` are the `d` of paths; the second lies behind the first. The counts are of the whole hour."""
 

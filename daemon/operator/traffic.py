@@ -5,18 +5,18 @@ Who asks, and how their upstreams answer, as the page shows it. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from daemon.operator.figures import latency
 from daemon.operator.seen import CallerView
 from daemon.operator.words import Words
 from proxy.tally import UpstreamView
+from proxy.value import value_type
 
 NEARLY = 0.9  # of a limit
 SOON = 7 * 86_400.0  # seconds before a token expires, from when on the page says so as a warning
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Limit:
     """`used` of `most`, where there is something to compare; else `most` is 0. `tone` is "ill" where it is used up."""
 
@@ -26,7 +26,7 @@ class Limit:
     tone: str = "off"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class CallerRow:
     view: CallerView
     name: str
@@ -37,7 +37,7 @@ class CallerRow:
     tone: str  # of the expiry
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class UpstreamRow:
     view: UpstreamView
     half_within: str

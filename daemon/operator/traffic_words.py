@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from proxy.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class TrafficWords:
     callers: str
     no_callers: str

@@ -7,13 +7,13 @@ Rule: a sentence's fields are the facts of `verification.Cause`, which every cau
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from daemon.verification import Cause
+from proxy.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Saying:
     """What is the matter, and what to do about it, in one or two sentences each."""
 

@@ -6,7 +6,7 @@ how its deliveries went; and what knocked at no account's path. Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from bot.wechat.view import AccountView, Attempt
@@ -15,13 +15,14 @@ from daemon.operator.seen import Seen
 from daemon.operator.verification_words import said
 from daemon.operator.words import Language, Words
 from daemon.verification import YOUR_SERVER, Cause, Misdirected, causes
+from proxy.value import value_type
 
 ATTEMPTS_SHOWN = 5
 PATHS_SHOWN = 5
 NOT_WECHAT = frozenset({"missing_parameter", "duplicate_parameter", "malformed", "too_large"})
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class AttemptRow:
     view: Attempt
     age_seconds: int
@@ -31,7 +32,7 @@ class AttemptRow:
     tone: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class CauseRow:
     """Why WeChat's console would say “Token 验证失败”, and what to do."""
 
@@ -40,7 +41,7 @@ class CauseRow:
     to_do: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class AccountCard:
     view: AccountView
     attempts: tuple[AttemptRow, ...]
@@ -50,7 +51,7 @@ class AccountCard:
     no_attempts_advice: str  # "" where deliveries came, so that nothing is to be done
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class PathRow:
     view: Misdirected
     age_seconds: int

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from bot.wechat.view import Standing
+from proxy.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class WeChatWords:
     """`outcomes` are named as in the log: "accepted", and the reasons of `push.refused`."""
 

@@ -9,7 +9,6 @@ Rule 2: a state and a rule are looked up by the names they have in the log, in `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from daemon.operator.banner_words import CHINESE_BANNERS, ENGLISH_BANNERS, BannerWords
@@ -18,11 +17,12 @@ from daemon.operator.key_words import CHINESE_KEY, ENGLISH_KEY, KeyWords
 from daemon.operator.pending_words import CHINESE_PENDING, ENGLISH_PENDING, PendingWords
 from daemon.operator.traffic_words import CHINESE_TRAFFIC, ENGLISH_TRAFFIC, TrafficWords
 from daemon.operator.wechat_words import CHINESE_WECHAT, ENGLISH_WECHAT, WeChatWords
+from proxy.value import value_type
 
 Language = Literal["en", "zh"]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Words:
     """Sentences the templates take as they are, tables by name, and a few that need a number."""
 

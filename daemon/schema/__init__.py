@@ -6,13 +6,13 @@ Rule 2: what only two settings together can get wrong is in `daemon.agreement`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from daemon.schema.bot import Account, Bot, CloudRun, Images, Memory, UserLimits, Words
 from daemon.schema.gateway import OPENAI, Alias, Caller, Key, Proxy, Upstream
 from daemon.schema.server import Alerts, Limits, Operator, Server
 from daemon.schema.table import Field, Table, inner_table, written
 from daemon.schema.values import ModelName, Name
+from proxy.value import value_type
 
 __all__ = [
     "Account", "Alerts", "Alias", "Bot", "Caller", "CloudRun", "Images", "Key", "Limits", "Memory", "Operator", "Proxy",
@@ -32,7 +32,7 @@ class Settings(Table):
     alerts: Alerts = written({})
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Setting:
     """`path` as in "keys[].weight" and "upstreams.*.base_url": [] stands for any item, * for any name."""
 

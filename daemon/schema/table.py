@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
@@ -21,12 +20,13 @@ from daemon.problems import Location, got, path_of
 from daemon.schema.kinds import Kind, OneOf, Unexpected
 from daemon.secret import Sources
 from daemon.wrong_config import Problem
+from proxy.value import value_type
 
 REQUIRED = object()
 UNIONS = (Union, UnionType)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Written:
     """What stands behind a field's name where its default alone does not say it all."""
 
@@ -66,7 +66,7 @@ class Table:
         return type(self) is type(other) and vars(self) == vars(other)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Field:
     """`key` is its name in TOML; `kind` a Kind's annotation, a Table, or a list or table of one of these."""
 

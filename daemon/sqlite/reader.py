@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from daemon.sqlite.store import COLUMNS, PENDING, exchange_of
 from daemon.sqlite.usage import LATEST, usage_of
 from proxy.ledger import Health
 from proxy.usage_ledger import Usage
+from proxy.value import value_type
 
 
 def read_health(path: Path) -> Health:
@@ -43,7 +43,7 @@ def read_usage(path: Path, *, days: int = 7) -> list[Usage]:
     return [usage_of(row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Kept:
     """What is kept about a subscriber; the mappings are by account."""
 
