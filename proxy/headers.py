@@ -91,7 +91,7 @@ class Fields(Sequence[tuple[str, str]]):
 
     def said(self) -> dict[str, list[bytes]]:
         """What is said of _SAID: every value of each name, without the white space around it."""
-        return self._sort() if self._said is None else self._said
+        return self._sort()[1] if self._said is None else self._said
 
     def have_names(self) -> bool:
         """Whether every line begins with a name and a colon, as RFC 9110, 5.1 has it."""
@@ -120,9 +120,8 @@ class Fields(Sequence[tuple[str, str]]):
 
     def passing(self) -> Fields:
         """Those that go on to the caller."""
-        if self._passing is None:
-            self._sort()
-        passing, named = self._passing or Fields(()), self.named_by_connection()
+        passing = self._sort()[0] if self._passing is None else self._passing
+        named = self.named_by_connection()
         return passing.without(*named) if named else passing
 
     def named_by_connection(self) -> set[str]:
@@ -139,8 +138,8 @@ class Fields(Sequence[tuple[str, str]]):
             self._block = block
         return self._block
 
-    def _sort(self) -> dict[str, list[bytes]]:
-        """One look at every line, on the way of every answer."""
+    def _sort(self) -> tuple[Fields, dict[str, list[bytes]]]:
+        """One look at every line, on the way of every answer whose shape is not known: what passes, and what is said."""
         passing, said, known = list[bytes](), dict[str, list[bytes]](), _uses
         for line in self.lines:
             name, colon, value = line.partition(b":")
@@ -155,7 +154,7 @@ class Fields(Sequence[tuple[str, str]]):
                     passing.append(line)
                 said.setdefault(plain, []).append(value.strip(b" \t"))
         self._passing, self._said = Fields(passing, said), said
-        return said
+        return self._passing, said
 
     def _all(self) -> list[tuple[str, str]]:
         if self._pairs is None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.headers import Fields, passable_down
+from proxy.passage import head_of
 from proxy.wire.head_shape import MOST_BYTES, MOST_SHAPES, SIGHTS, Shapes
 from proxy.wire.response import Malformed, Reader, read_head
 
@@ -134,3 +135,11 @@ def test_a_reader_frames_a_known_head_as_it_does_an_unknown_one() -> None:
     except Malformed:
         return
     raise AssertionError("a length that is none was taken")
+
+
+def test_on_its_way_to_the_caller_a_known_head_is_never_divided_into_lines() -> None:
+    """It was, to find out whether there were any: the look that the shape had spared."""
+    known = learned(HEAD).read(HEAD)
+    assert known is not None
+    head_of(known[0], down := passable_down(known[1]), "1", length=None, closes=False)
+    assert (known[1]._lines, down._lines) == (None, None)
