@@ -49,22 +49,13 @@ class Said:
 def command_in(text: str, texts: Texts, *, is_administrator: bool = False) -> Said | None:
     """The command that `text` is, None where it is none."""
     text = text.strip()
-    first = _any_of(texts).match(text)
-    if first is None or first.lastgroup is None:  # as nearly all are questions
-        return None
-    if (said := _said(Command(first.lastgroup), text[first.end() :].strip(), is_administrator)) is not None:
-        return said
-    for command in Command:  # another may have the same word
-        about = _after(text, texts.say(f"word_{command}"))
-        if about is not None and (said := _said(command, about, is_administrator)) is not None:
-            return said
+    for command, word in _words(texts):
+        if (command in FOR_ADMINISTRATORS and not is_administrator) or (found := word.match(text)) is None:
+            continue
+        about = text[found.end() :].strip()
+        if command in (ABOUT_SOMETHING if about else ALONE):
+            return Said(command, about)
     return None
-
-
-def _said(command: Command, about: str, is_administrator: bool) -> Said | None:
-    if command in FOR_ADMINISTRATORS and not is_administrator:
-        return None
-    return Said(command, about) if command in (ABOUT_SOMETHING if about else ALONE) else None
 
 
 def drawing_in(text: str, word: str) -> str | None:
@@ -78,13 +69,7 @@ def drawing_in(text: str, word: str) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _any_of(texts: Texts) -> re.Pattern[str]:
-    """What begins as one of the commands does."""
-    words = "|".join(f"(?P<{each}>{re.escape(texts.say(f'word_{each}').strip())})" for each in Command)
-    return re.compile(rf"(?:{words})(?:\s+|$)", re.IGNORECASE)
-
-
-def _after(text: str, word: str) -> str | None:
-    """What stands behind `word` in `text`; None where `text` does not begin with it."""
-    found = re.match(rf"{re.escape(word.strip())}(?:\s+|$)", text.strip(), re.IGNORECASE)
-    return None if found is None else text.strip()[found.end() :].strip()
+def _words(texts: Texts) -> tuple[tuple[Command, re.Pattern[str]], ...]:
+    """What begins as each command does."""
+    words = ((command, texts.say(f"word_{command}").strip()) for command in Command)
+    return tuple((command, re.compile(rf"{re.escape(word)}(?:\s+|$)", re.IGNORECASE)) for command, word in words)

@@ -24,7 +24,6 @@ ECHO_CHARACTERS = 20
 # From this on a question has waited for another one (or for a key), and its answer says what it answers. One that found the
 # desk free is started as soon as it is recorded.
 WAITED_SECONDS = 1.0
-SHORT_CHARACTERS = LIMIT_BYTES // 2 // 4  # no character has more bytes than four
 MEDIA_SECONDS = 71 * 3600.0  # WeChat keeps a picture for three days. Source: its media/upload
 
 
@@ -121,12 +120,13 @@ def _pages(exchange: Exchange, style: Style) -> Sequence[str]:
     if exchange.kind is Kind.DRAWING:
         return (_picture(exchange, style),)
     parts = tuple(_part(exchange, style, index) for index in range(len(exchange.parts)))
-    text, head = early.rest_of(plain(exchange.answer), exchange.parts), "" if parts else _head(exchange, style)
-    if len(text) <= SHORT_CHARACTERS:  # one page, whatever stands around it: a style sees to that
-        rest = paginate(text, head=head, tail=style.tail)
-    else:
-        room = LIMIT_BYTES - len(_others(exchange, 999, style).encode())
-        rest = paginate(text, head=head, more=_more(exchange, style), tail=style.tail, limit=room)
+    rest = paginate(
+        early.rest_of(plain(exchange.answer), exchange.parts),
+        head="" if parts else _head(exchange, style),
+        more=_more(exchange, style),
+        tail=style.tail,
+        limit=LIMIT_BYTES - len(_others(exchange, 999, style).encode()),
+    )
     # Where nothing is left the parts were all of it; an answer of nothing but markup has no parts either.
     return parts + (rest or ((style.texts.say("ended") if parts else "…") + style.tail,))
 

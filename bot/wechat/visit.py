@@ -38,22 +38,8 @@ class Visit:
 
     async def ends(self, seconds: float) -> bool:
         """Whether the visit's words are there within `seconds`; whoever waits here can leave without ending it."""
-        if not self.task.done():
-            loop = asyncio.get_running_loop()
-            over = loop.create_future()
-
-            def wake(*_: object) -> None:
-                if not over.done():
-                    over.set_result(None)
-
-            self.task.add_done_callback(wake)
-            timer = loop.call_later(seconds, wake)
-            try:
-                await over
-            finally:
-                timer.cancel()
-                self.task.remove_done_callback(wake)
-        return self.task.done()
+        done, _ = await asyncio.wait([self.task], timeout=seconds)
+        return bool(done)
 
     def outcome(self) -> Page | None:
         return None if self.task.cancelled() else self.task.result()

@@ -107,8 +107,7 @@ class Webhook:
         def seal(reply: bytes) -> bytes:
             return self._account.gate.close(admitted, reply, now=int(self._clock()), random16=self._random16())
 
-        is_plain = admitted.envelope is None
-        return await answer(request, admitted.push, self._account, clock=self._clock, seal=bytes if is_plain else seal)
+        return await answer(request, admitted.push, self._account, clock=self._clock, seal=seal)
 
     def _note_refusal(self, request: web.Request, kind: Kind, reason: str, advice: str) -> None:
         self._remember(request, kind, str(reason))
