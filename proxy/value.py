@@ -18,9 +18,8 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value_type(cls: type[T]) -> type[T]:
-    cls.__doc__ = (
-        cls.__doc__ or cls.__name__
-    )  # else one is composed of the signature, which takes as long as all the rest
+    # Else one is composed of the signature, which takes as long as all the rest.
+    cls.__doc__ = cls.__doc__ or cls.__name__
     made: Any = dataclass(slots=True, eq=False, repr=False)(cls)
     held = _getter([each.name for each in fields(made) if each.compare])
     shown = [each.name for each in fields(made) if each.repr]

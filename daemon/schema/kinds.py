@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from daemon.secret import Sources
@@ -21,7 +22,7 @@ class Unexpected(ValueError):
         self.words = words
 
 
-class Kind:
+class Kind(ABC):
     """`is_secret`: an error never shows what was given."""
 
     is_secret = False
@@ -29,9 +30,9 @@ class Kind:
     def __init__(self, words: str) -> None:
         self.words = words
 
+    @abstractmethod
     def parse(self, given: object, sources: Sources) -> object:
         """Raises Unexpected, and ValueError or OverflowError for what the words say."""
-        raise NotImplementedError
 
 
 class Exactly(Kind):
@@ -111,21 +112,8 @@ class OneOf(Kind):
         return given
 
 
-class Read(Kind):
-    """A string that `read` makes something of, or raises ValueError."""
-
-    def __init__(self, words: str, read: Callable[[str], object]) -> None:
-        super().__init__(words)
-        self._read = read
-
-    def parse(self, given: object, sources: Sources) -> object:
-        if not isinstance(given, str):
-            raise ValueError
-        return self._read(given)
-
-
 class Placed(Kind):
-    """A string that names a place on this machine, seen from where the config lies."""
+    """A string that `place` makes something of, seen from where the config lies, or raises ValueError."""
 
     def __init__(self, words: str, place: Callable[[str, Sources], object]) -> None:
         super().__init__(words)
@@ -135,3 +123,10 @@ class Placed(Kind):
         if not isinstance(given, str):
             raise ValueError
         return self._place(given, sources)
+
+
+class Read(Placed):
+    """The same, wherever the config lies."""
+
+    def __init__(self, words: str, read: Callable[[str], object]) -> None:
+        super().__init__(words, lambda given, _: read(given))

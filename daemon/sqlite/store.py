@@ -30,10 +30,12 @@ _STATE, _REASON, _KIND, _PARTS = map(_FIELDS.index, ("state", "reason", "kind", 
 _CHANGING = tuple(name for name in _FIELDS if name not in ASKED)
 _STATES, _REASONS, _KINDS = ({each.value: each for each in names} for names in (State, Reason, Kind))
 
+# As the index exchange_uncollected has it.
+_UNCOLLECTED = "(state IN ('queued', 'thinking', 'answered') OR (state = 'failed' AND collected_by = ''))"
 PENDING = f"""
     SELECT {COLUMNS}
       FROM exchange INDEXED BY exchange_uncollected
-     WHERE state IN ('queued', 'thinking', 'answered') OR (state = 'failed' AND collected_by = '')
+     WHERE {_UNCOLLECTED}
      ORDER BY asked_at,
               arrival
      LIMIT :limit
@@ -97,11 +99,7 @@ _GLANCE = f"""
     SELECT {COLUMNS}
       FROM exchange INDEXED BY exchange_by_push
      WHERE account = :account AND openid = :openid
-       AND (
-           state IN ('queued', 'thinking', 'answered')
-           OR (state = 'failed' AND collected_by = '')
-           OR :push_id IN (push_id, collected_by)
-       )
+       AND ({_UNCOLLECTED} OR :push_id IN (push_id, collected_by))
      ORDER BY asked_at,
               arrival
 """
@@ -168,7 +166,7 @@ class SqliteStore(SqliteSubscribers):
             SELECT {COLUMNS}
               FROM exchange INDEXED BY exchange_by_push
              WHERE account = :account AND openid = :openid
-               AND (state IN ('queued', 'thinking', 'answered') OR (state = 'failed' AND collected_by = ''))
+               AND {_UNCOLLECTED}
              ORDER BY asked_at,
                       arrival
         """
@@ -203,11 +201,7 @@ class SqliteStore(SqliteSubscribers):
         return await self._select(PENDING, limit=limit, offset=offset)
 
     async def count_pending(self) -> int:
-        select = """
-            SELECT count(*)
-              FROM exchange INDEXED BY exchange_uncollected
-             WHERE state IN ('queued', 'thinking', 'answered') OR (state = 'failed' AND collected_by = '')
-        """
+        select = f"SELECT count(*) FROM exchange INDEXED BY exchange_uncollected WHERE {_UNCOLLECTED}"
         [[count]] = await self._database.read(select)
         return int(count)
 

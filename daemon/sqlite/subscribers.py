@@ -47,9 +47,8 @@ class SqliteSubscribers:
     def __init__(self, database: Database, secret: bytes) -> None:
         """`secret` is the installation's."""
         self._database = database
-        self._keyed = hmac.new(
-            secret, digestmod=hashlib.sha256
-        )  # copied for each: to set one up costs more than to use it
+        # Copied for each: to set one up costs more than to use it.
+        self._keyed = hmac.new(secret, digestmod=hashlib.sha256)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
