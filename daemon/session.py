@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-import sys
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Self
@@ -34,6 +33,7 @@ from aiohttp import (
 
 from daemon.addresses import Address, parsed
 from proxy.key import Upstream
+from proxy.wire.dial import strict
 
 log = structlog.get_logger()
 
@@ -129,12 +129,8 @@ class _Verifying(ssl.SSLContext):
 
 @cache
 def _verified() -> _Verifying:
-    """As `ssl.create_default_context` makes one."""
-    context = _Verifying(ssl.PROTOCOL_TLS_CLIENT)
-    if sys.version_info >= (3, 13):
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    """One for all sessions."""
+    return strict(_Verifying)
 
 
 def _session(connector: BaseConnector) -> ClientSession:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from aiohappyeyeballs import AddrInfoType, addr_to_addr_infos, start_connection
 
@@ -39,6 +39,9 @@ class Place:
 
     origin: Origin
     source_address: str = ""
+
+
+Context = TypeVar("Context", bound=ssl.SSLContext)
 
 
 class Resuming(ssl.SSLContext):
@@ -66,13 +69,19 @@ class Resuming(ssl.SSLContext):
             self._sessions[name] = session
 
 
-def verified() -> Resuming:
-    """As `ssl.create_default_context` makes one; it knows of no class but its own."""
-    context = Resuming(ssl.PROTOCOL_TLS_CLIENT)
+def strict(kind: type[Context]) -> Context:
+    """A client's context as `ssl.create_default_context` makes one, which knows of no class but its own; it trusts nobody."""
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
     if sys.version_info >= (3, 13):
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
-    context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def verified() -> Resuming:
+    """One that trusts the system's authorities."""
+    context = strict(Resuming)
+    context.load_default_certs()
     return context
 
 
