@@ -7,14 +7,14 @@ The ports stand here and not in `thinking` so that `memory`, which is pure, can 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from bot.exchange import Exchange, Reason
 from bot.picture import Picture
+from bot.value import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Message:
     """`photo` is where a photo lies that goes with the words; `picture` is that photo, as soon as it was fetched."""
 
@@ -27,7 +27,7 @@ class Message:
         return f"<Message {self.role}>"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Voice:
     """Who answers: the model and what it is told first; and the model that draws, "" for none."""
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
@@ -32,6 +31,7 @@ from bot.store import Conversation, ExchangeStore, Glance, StoreUnavailable
 from bot.tasks import Tasks
 from bot.thinking import Thinker
 from bot.tickets import Ticket, Tickets
+from bot.value import value_type
 
 SETTLED = (State.ANSWERED, State.COLLECTED, State.FAILED)
 
@@ -39,7 +39,7 @@ Accept = Callable[[Ticket], Awaitable[None]]  # has the store take the question;
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class DeskSettings:
     concurrency: int = 0  # model calls at once; 0 = no limit
     grace_seconds: float = 3.0  # for running answers when the desk closes

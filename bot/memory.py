@@ -12,17 +12,17 @@ Rule 4: a picture that was drawn stands as what was asked for. A photo goes alon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bot.ask import Message
 from bot.exchange import Exchange, Kind, State
+from bot.value import value_type
 
 DRAWN = "（我画好了，图已经发给对方。）"  # what the model reads of a picture of its own
 
 MESSAGE_TOKENS = 4  # what a message costs beside its words: its role and its separators
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class MemorySettings:
     """`max_tokens` bounds the remembered exchanges alone; the system prompt and the question come on top."""
 

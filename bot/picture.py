@@ -25,10 +25,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import dataclass
 from html import escape
 
 from bot.picture_parts import BadPicture, Kind, Part, kind_of, parts_of, with_xmp, xmp_in
+from bot.value import value_type
 
 __all__ = ["BadPicture", "Kind", "Picture", "marked", "picture_of"]
 
@@ -46,7 +46,7 @@ MOST_PADDED = 4 * LONGEST_PACKET  # no writer leaves more room than that
 METADATA = frozenset({b"tEXt", b"iTXt", b"eXIf", b"\xe1", b"\xfe", b"EXIF", b"XMP ", b"\xff"})
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Picture:
     kind: Kind
     data: bytes

@@ -12,9 +12,10 @@ stands in each, Adobe's XMP specification, part 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 from zlib import crc32
+
+from bot.value import value_type
 
 Kind = Literal["png", "jpeg", "gif", "webp"]
 
@@ -40,7 +41,7 @@ class BadPicture(Exception):
         return f"not a whole picture: {self.wrong}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Part:
     """`raw` is how it stands in the file, `body` what it holds where that is of use. The first and the last frame the rest."""
 
@@ -52,7 +53,7 @@ class Part:
         return f"<Part {self.name!r} {len(self.raw)} bytes>"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Form:
     """How a kind of file falls into parts and is joined again, and which part holds XMP, between `opening` and `closing`."""
 

@@ -10,7 +10,6 @@ Rule 2: a block and the counts outlive a 取消关注 (unfollow), under a name f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bot.exchange import Exchange, Reason, State
 from bot.value import value_type
@@ -36,7 +35,7 @@ class Subscriber:
     asked_lately: int = 0  # within the last minute
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Share:
     """What one subscriber of an account may cost; 0 and empty are no limit. Administrators have none."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Protocol
 
@@ -26,11 +26,12 @@ from bot.gallery import Gallery
 from bot.memory import MemorySettings
 from bot.patience import patiently
 from bot.picture import BadPicture, Picture, marked
+from bot.value import value_type
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class ThinkingSettings:
     answer_seconds: float = 300.0
     memory: MemorySettings = field(default_factory=MemorySettings)
@@ -41,7 +42,7 @@ class VoiceOf(Protocol):
         """`persona` is the name that the subscriber has chosen, "" for none."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Studio:
     """Where pictures are drawn, kept, and brought to WeChat."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from proxy.allowance import Allowances
 from proxy.asking import METHODS, Asking
@@ -23,12 +22,13 @@ from proxy.refusal import short_of_memory
 from proxy.retelling import Retelling
 from proxy.tally import Stopwatch, Tally, route_of
 from proxy.upstream import Road
+from proxy.value import value_type
 from proxy.witness import Witness, Witnesses
 
 CALLER_LEFT = 499  # nginx's number for it
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class House:
     """What every request meets, on whichever lane it comes."""
 

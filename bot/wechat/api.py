@@ -13,13 +13,14 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from typing import Any
 
 import structlog
 from aiohttp import ClientSession
 
+from bot.value import value_type
 from bot.wechat.api_call import Call, Reply, form, written
 from bot.wechat.api_errors import ApiError, ApiKind, ApiOutcomeUnknown, ApiUnreachable, kind_of, refused
 from bot.wechat.api_hosts import hosts_of
@@ -36,7 +37,7 @@ FORCED_SECONDS = 30.0  # between two forced refreshes; sooner WeChat gives the s
 ALREADY_TYPING = 45081
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Token:
     value: str = field(repr=False)
     good_until: float

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from bot.value import value_type
 
-@dataclass(frozen=True, slots=True)
+
+@value_type
 class Call:
     """
     One request, as often as it is made. `fine` are the codes of success, and `gives` is the text that a success has to contain.
@@ -33,13 +35,13 @@ class Call:
         return self.path.removeprefix("/cgi-bin/").removeprefix("message/")
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Reply:
     code: int
     members: Mapping[str, Any] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Lost:
     """What there is instead of a reply."""
 

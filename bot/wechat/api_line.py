@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 from aiohttp import (
@@ -30,6 +29,7 @@ from aiohttp import (
 )
 from yarl import URL
 
+from bot.value import value_type
 from bot.wechat.api_call import Call, Lost, Reply, reply_of
 from bot.wechat.api_errors import ApiKind, ApiOutcomeUnknown, ApiUnreachable, kind_of
 from bot.wechat.api_hosts import Hosts
@@ -42,7 +42,7 @@ PAUSES = (0.5, 1.0, 2.0)  # seconds before a call that found WeChat busy is made
 NOT_SENT = (ClientConnectorError, ConnectionTimeoutError)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Seconds:
     """How long is waited for a connection, for a whole call, and for a whole upload."""
 

@@ -10,11 +10,11 @@ Rule 3: what only administrators may say is a question when anybody else says it
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
 from bot.texts import Texts
+from bot.value import value_type
 
 
 class Command(StrEnum):
@@ -38,7 +38,7 @@ ALONE = frozenset(Command) - (ABOUT_SOMETHING - {Command.PERSONA})
 FOR_ADMINISTRATORS = frozenset({Command.DISABLE, Command.ENABLE, Command.BLOCK, Command.UNBLOCK, Command.NOTICES})
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Said:
     """`about` is "" where the command stands alone."""
 

@@ -8,8 +8,8 @@ Rule 2: what stands before it on its first line and behind it on its last is not
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from bot.value import value_type
 from bot.wechat.formula import readable
 
 MAX_LINES = 80  # what goes on for longer is not one
@@ -23,7 +23,7 @@ PUNCTUATION = re.compile(r"[\s.,;:。，；：、]*")
 STRAY = frozenset({"$$", "\\[", "\\]"})  # alone on a line, the mark of a formula that has no end yet
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Display:
     """`end` is the number of the line behind it; `before` is only its indentation where it begins the line."""
 

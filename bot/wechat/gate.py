@@ -12,9 +12,9 @@ Source: developers.weixin.qq.com/doc/subscription/guide/dev/push/encryption.md (
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.value import value_type
 from bot.wechat import codec
 from bot.wechat.crypt import CannotOpen, Envelope, signature_is_valid, signature_of
 from bot.wechat.push import Push
@@ -60,7 +60,7 @@ class Refused(Exception):
         return SENTENCES[self.reason]
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Credentials:
     """As in WeChat's console. Without an `encoding_aes_key` the account is in plain mode."""
 
@@ -74,7 +74,7 @@ class Credentials:
         return "<Credentials>"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Admitted:
     """A push that is WeChat's, and what its reply needs: the envelope that opened it (None: plain) and the URL's nonce."""
 

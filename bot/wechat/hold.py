@@ -8,13 +8,14 @@ the account; so they have a budget. Source: blog.wpjam.com/2014/07/19/weixin-mp-
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Literal
+
+from bot.value import value_type
 
 DELIVERIES = 3  # of one push, five seconds each. Source: WeChat, Passive_user_reply_message
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Timing:
     """
     How long deliveries stay open, in seconds from their arrival.
@@ -35,7 +36,7 @@ class Timing:
     keep_seconds: float = 60.0  # of a visit, after its last delivery: a redelivery comes at once
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Counts:
     """Since the start; `budget_left`, of the `budget`, is of the running five minutes."""
 

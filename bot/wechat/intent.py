@@ -16,11 +16,12 @@ Rule 6: who is blocked gets nothing; who is not among those allowed learns their
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from bot.exchange import Exchange, Kind, State
 from bot.subscriber import Share, Subscriber
 from bot.texts import Texts
+from bot.value import value_type
 from bot.wechat.commands import Command, Said, command_in, drawing_in
 from bot.wechat.intents import Act, Ask, Choose, Clear, Collect, Forget, Intent, Nothing, Report, Retry, Say
 from bot.wechat.link import link
@@ -42,7 +43,7 @@ UNREAD_KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Rules:
     """An account's. `draw_word` is "" where nothing is drawn; `menu` maps an event key to the text it means."""
 
@@ -56,7 +57,7 @@ class Rules:
     forbids: Callable[[str], bool] = lambda words: False
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Box:
     """What is known of a push and its subscriber; every exchange in it is this subscriber's own."""
 

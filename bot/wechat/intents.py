@@ -3,57 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bot.exchange import Exchange, Kind
+from bot.value import value_type
 from bot.wechat.commands import Command
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Ask:
     question: str
     kind: Kind = Kind.TEXT
     photo: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Collect:
     """The next page of the exchange, or the last one again where there is no next."""
 
     exchange: Exchange
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Retry:
     """The failed exchange is to be asked again."""
 
     exchange: Exchange
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Say:
     name: str  # of a text
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Clear:
     """The conversation so far is to be forgotten; answers stay collectable."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Choose:
     """From now on the persona of this name answers, "" for none."""
 
     persona: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Report:
     """How things stand, for a subscriber or for an administrator."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Act:
     """An administrator's command."""
 
@@ -61,12 +62,12 @@ class Act:
     about: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Forget:
     """The subscriber left: every row about them is to be deleted."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Nothing:
     """`success`, WeChat's word for "seen, no reply"."""
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bot.exchange import Exchange, Kind, State
 from bot.texts import Texts
+from bot.value import value_type
 from bot.wechat import early
 from bot.wechat.intent import is_unfinished
 from bot.wechat.link import link
@@ -27,7 +28,7 @@ WAITED_SECONDS = 1.0
 MEDIA_SECONDS = 71 * 3600.0  # WeChat keeps a picture for three days. Source: its media/upload
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Style:
     """
     How an account words its replies. `label` says that a model wrote them, as China requires since 2025-09-01.
@@ -54,7 +55,7 @@ class Style:
         return f"\n\n{self.label}" if self.label else ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Page:
     """
     Finished words, or a picture by its id with WeChat. They take page `index` of the exchange `claims` from the mailbox once

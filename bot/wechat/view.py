@@ -7,10 +7,10 @@ Rule: no openid, no words and no secret stand here.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from bot.value import value_type
 from bot.wechat.hold import Counts
 
 Kind = Literal["verification", "push"]
@@ -18,7 +18,7 @@ Kind = Literal["verification", "push"]
 SELF_TEST = "posthouse-self-test-"  # an echostr that begins so is our own; it says nothing about WeChat's console
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Attempt:
     """A verification, or a push that was refused. `outcome` is "accepted", a `gate.Why`, or "too_large"."""
 
@@ -35,7 +35,7 @@ class Standing(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class ServiceView:
     """`trouble` says in English what to do about what WeChat's server refused last, "" where nothing is wrong."""
 
@@ -66,7 +66,7 @@ class Pushes:
         return tuple((kind, outcome, count) for (kind, outcome), count in self._counts.items())
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class AccountView:
     """
     `attempts` are since the start, the oldest first, and not many; `service` is None without customer-service messages.

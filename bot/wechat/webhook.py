@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -20,6 +20,7 @@ import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
+from bot.value import value_type
 from bot.wechat import codec
 from bot.wechat.gate import Gate, Refused
 from bot.wechat.hold import Timing
@@ -36,7 +37,7 @@ TOO_LARGE = "larger than any push; probably not WeChat"
 CONTENT_TYPES = {"xml": "application/xml", "json": "application/json"}
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Account:
     """`id` is the gh_… of the account, `path` its URL's, `app_id` its wx…, by which Cloud Run may name it."""
 

@@ -21,6 +21,7 @@ from typing import TypeAlias, TypeVar
 
 from aiohappyeyeballs import AddrInfoType, addr_to_addr_infos, start_connection
 
+from proxy.value import value_type
 from proxy.wire.connection import Connection, NotSent
 from proxy.wire.request import Origin
 
@@ -33,7 +34,7 @@ _FAILED = (
 )  # also for a host that is no name; the last is how uvloop says the first
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Place:
     """Where a connection leads to, and from. `source_address`: "" is the system's choice."""
 

@@ -9,7 +9,7 @@ Rule 2: nothing is added but Host and what frames the body; a body has one frami
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[!-~]+")
 
 
-@dataclass(frozen=True, slots=True)
+@value_type
 class Origin:
     """Whom to connect to. `host` is without the brackets of an IPv6 address."""
 
