@@ -93,6 +93,7 @@ def serve(named: Path | None, log_level: str) -> None:
     from daemon.reading import settings_of
     from daemon.secret import leave_no_core, secrets_in
 
+    footprint.rush()
     leave_no_core()
     path, settings = settings_of(named)
     footprint.import_structlog()
