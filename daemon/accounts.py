@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession, web
@@ -25,7 +26,7 @@ from bot.wechat.api import WeChatApi, hosts_of
 from bot.wechat.cloudrun import CloudRun
 from bot.wechat.counter import Counter
 from bot.wechat.courier import Courier
-from bot.wechat.markdown import plain
+from bot.wechat.plain import plain
 from bot.wechat.visits import Visits
 from bot.wechat.webhook import Account, Webhook
 from daemon import wiring
@@ -39,13 +40,13 @@ from daemon.news import Administrators, Hear
 from daemon.secret import Secret
 from daemon.session import open_public_session, open_session
 from daemon.sqlite.store import SqliteStore
-from daemon.word_file import WordFile
 from proxy.tally import ANSWER_BOUNDS, Histogram
 from proxy.value import value_type
 
 if TYPE_CHECKING:
     from daemon.schema import Settings
     from daemon.schema.bot import Account as AccountTable
+    from daemon.word_file import WordFile
 
 EXPIRY_SECONDS = 3600.0  # between two looks for what is older than it may become
 NOTICES_SECONDS = 2.0  # between two looks for what administrators were not told yet
@@ -92,9 +93,7 @@ async def open_bot(
             keep_seconds=settings.bot.images.keep_hours * 3600.0,
             clock=time.time,
         )
-        words = WordFile(settings.bot.words.file) if settings.bot.words.file else None
-        if words is not None:
-            words.load()
+        words = _word_file(settings.bot.words.file) if settings.bot.words.file else None
         forbids = words.finds if words else _nothing
         couriers: dict[str, Courier] = {}
         answer_seconds = Histogram(ANSWER_BOUNDS)
@@ -196,6 +195,14 @@ def _api(session: ClientSession, table: AccountTable, app_secret: Secret) -> WeC
 
 async def _close(close: Callable[[float], Awaitable[None]], grace: Callable[[], float], at_least: float) -> None:
     await close(max(grace(), at_least))
+
+
+def _word_file(path: Path) -> WordFile:
+    from daemon.word_file import WordFile  # few accounts have one, and its patterns take 5 ms of a start
+
+    words = WordFile(path)
+    words.load()
+    return words
 
 
 def _hiding(words: WordFile) -> Callable[[str], bool]:

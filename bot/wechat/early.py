@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 
-from bot.wechat.markdown import plain
 from bot.wechat.pages import clean, cut
+from bot.wechat.plain import plain
 
 LEAST_CHARACTERS = 30  # less than a line and a half on a phone is not worth a tap
 

@@ -18,8 +18,8 @@ from bot.value import value_type
 from bot.wechat import early
 from bot.wechat.intent import is_unfinished
 from bot.wechat.link import link
-from bot.wechat.markdown import plain
 from bot.wechat.pages import LIMIT_BYTES, paginate
+from bot.wechat.plain import plain
 
 ECHO_CHARACTERS = 20
 # From this on a question has waited for another one (or for a key), and its answer says what it answers. One that found the
