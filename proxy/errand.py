@@ -21,7 +21,7 @@ from proxy.guard import FAILURES
 from proxy.headers import Fields, Pairs, passable_down, redacted
 from proxy.key import Key
 from proxy.lease import Change, Keys, Lease, NoKeyAvailable, Want
-from proxy.refusal import Refusal, no_key_available, rate_limited, upstream_outcome_unknown, upstream_unreachable
+from proxy.refusal import Refusal, moved, no_key_available, rate_limited, upstream_outcome_unknown, upstream_unreachable
 from proxy.sse import KIND_OF_PATH, Kind, StreamWatch, first_data, truncation
 from proxy.verdict import Answer, Rule, Verdict, judge, judge_event, success
 
@@ -263,7 +263,7 @@ class Errand:
     def _pass_on(self, verdict: Verdict, body: bytes | None) -> Command:
         """The upstream's error as the caller may see it."""
         if self._status < 400:
-            return upstream_unreachable(f"The upstream answered {self._status}, which is not followed. Check base_url.")
+            return moved(self._status)
         if verdict.rule is Rule.UNKNOWN and not self._is_own_key:
             return self._unknown()
         if body is None:

@@ -145,6 +145,12 @@ def upstream_unreachable(
     return Refusal(502, "upstream_unreachable", message, "server_error")
 
 
+def moved(status: int) -> Refusal:
+    """Not to be sent again by itself: it may have been carried out (303), and goes nowhere else next time."""
+    message = f"The upstream answered {status}, which is not followed. Check base_url."
+    return Refusal(502, "upstream_unreachable", message, "server_error", should_retry=False)
+
+
 def upstream_outcome_unknown() -> Refusal:
     message = (
         "The upstream's answer was lost after the request had been sent. It may have been carried out and billed, "

@@ -213,7 +213,8 @@ def _rule(status: int, names: set[str], message: str) -> Rule:
         return Rule.AUTH
     if status in (502, 504) or 520 <= status <= 528:
         return Rule.UNKNOWN
-    return Rule.SERVER if status >= 500 or 300 <= status < 400 else Rule.CLIENT
+    # 501 and 505 are about what was asked, and so is a redirect: an API has none but for a path that is not its own.
+    return Rule.SERVER if status >= 500 and status not in (501, 505) else Rule.CLIENT
 
 
 def _reason(status: int, rule: Rule, named: str, wait: float | None) -> str:

@@ -539,12 +539,30 @@ async def test_a_compressed_request_is_refused_because_nobody_can_see_what_it_as
 async def test_a_redirect_is_never_followed_with_the_key(start: Start, status: int) -> None:
     elsewhere = await start([Answer()])
     location = f"{elsewhere.upstream.base_url}/chat/completions"
-    bench = await start([Raw(status, {"location": location}, b"")])
+    bench = await start([Raw(status, {"location": location}, b"")], [Answer()])
     headers = {**bench.headers, **JSON}
     async with bench.session.post(f"{bench.url}/v1/chat/completions", data=CHAT, headers=headers) as response:
         assert (response.status, code_of(await response.read())) == (502, "upstream_unreachable")
         assert "Location" not in response.headers
+        assert response.headers["x-should-retry"] == "false"  # 303 says that it was carried out
     assert (len(bench.upstream.requests), elsewhere.upstream.requests) == (1, [])
+
+
+@pytest.mark.parametrize("status", [301, 307, 501, 505])
+async def test_what_an_upstream_does_not_do_is_neither_sent_again_nor_held_against_it(
+    start: Start, status: int
+) -> None:
+    # They were taken for failures: each was tried on a second key, and five of them rested the upstream for all callers.
+    body = json.dumps({"error": {"message": "no", "type": "x", "param": None, "code": "not_here"}}).encode()
+    raw = Raw(status, {"content-type": "application/json", "location": "/v1/x/"}, body)
+    bench = await start([raw] * 6, [raw] * 6 + [Answer()])
+    headers = {**bench.headers, **JSON}
+    for _ in range(6):
+        async with bench.session.post(f"{bench.url}/v1/chat/completions", data=CHAT, headers=headers) as response:
+            passed_on = (status, "not_here") if status >= 400 else (502, "upstream_unreachable")
+            assert (response.status, code_of(await response.read())) == passed_on
+    assert len(bench.upstream.requests) == 6
+    assert bench.pool.has_eligible()
 
 
 # --- slow neighbours

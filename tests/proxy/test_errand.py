@@ -31,7 +31,9 @@ CASES: list[tuple[str, Event, int, int, tuple[type, int, str]]] = [
     ("unknown", UNKNOWN, 1, 1, (Refusal, 502, "upstream_outcome_unknown")),
     ("lost after sending", lost, 1, 1, (Refusal, 502, "upstream_outcome_unknown")),
     ("not connected", not_sent, 2, 2, (Refusal, 502, "upstream_unreachable")),
-    ("redirect", refused(302, location="https://else.test"), 2, 2, (Refusal, 502, "upstream_unreachable")),
+    ("redirect", refused(302, location="https://else.test"), 1, 1, (Refusal, 502, "upstream_unreachable")),
+    ("not implemented", refused(501, {"code": "not_here"}), 1, 1, (Begin, 501, "not_here")),
+    ("another version", refused(505, {"code": "not_here"}), 1, 1, (Begin, 505, "not_here")),
 ]  # fmt: skip
 BY_NAME = pytest.mark.parametrize(
     ("upstream", "times", "times_retrying", "last"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]

@@ -77,7 +77,7 @@ async def test_a_key_that_is_well_costs_nothing_and_tells_its_models_and_organiz
             "It cannot list models: 403.",
         ),
         (Raw(404, {}, b"<html>no such page</html>"), DOUBT, "It cannot list models: 404."),
-        (Raw(302, {"location": "http://127.0.0.1:1/"}, b""), DOUBT, "The upstream could not say: 302."),
+        (Raw(302, {"location": "http://127.0.0.1:1/"}, b""), DOUBT, "It cannot list models: 302."),
     ],
     ids=lambda value: None if isinstance(value, str) else type(value).__name__,
 )
