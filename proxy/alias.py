@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, unquote_plus
 
 from proxy.draft import Draft, Unsupported, compact
 from proxy.legacy import chat_question, completion_answer
-from proxy.peek import Peek, boundary_of, parts_of_form, peek
+from proxy.peek import Peek, boundary_of, decoder, parts_of_form, peek
 from proxy.refusal import answer_not_readable, invalid_request
 from proxy.retelling import Retelling
 from proxy.target import Target
@@ -101,7 +101,11 @@ def renamed(body: bytes, kind: str, model: str) -> bytes:
 def _as_chat(asked: Question, body: bytes, kind: str, model: str, unsupported: Unsupported) -> Question:
     if boundary_of(kind) is not None:
         raise invalid_request("Send a completion as JSON, not as a form.")
-    draft = Draft(chat_question(json.loads(body), model), unsupported)
+    try:
+        question = json.loads(body)
+    except ValueError:  # it has been read, but for how much its numbers are
+        raise invalid_request("The body has a number that is too long to be translated.") from None
+    draft = Draft(chat_question(question, model), unsupported)
     name = asked.seen.model
     retelling = Retelling(lambda data: completion_answer(data, name), unreadable=answer_not_readable())
     target, seen = replace(CHAT, query=asked.target.query), peek(draft.body, "application/json")
@@ -116,7 +120,7 @@ def _renamed_query(target: Target, model: str) -> Target:
 
 
 def _renamed_json(body: bytes, model: str) -> bytes:
-    text, decode = body.decode(), json.JSONDecoder().raw_decode
+    text, decode = body.decode(), decoder().raw_decode
     at = _after("{", text, 0)
     while True:
         name, at = decode(text, at)

@@ -199,3 +199,11 @@ def test_one_alias_can_be_asked_for(path: str, is_known: bool) -> None:
     assert (model is not None) is is_known
     if model is not None:
         assert json.loads(model)["owned_by"] == "posthouse"
+
+
+def test_a_number_that_nobody_can_write_is_passed_on_under_another_name_and_not_translated() -> None:
+    body = b'{"model": "%s", "prompt": "x", "n": ' + b"9" * 5_000 + b"}"
+    assert question(body % b"old").body == body % b"new"
+    with pytest.raises(Refusal) as refusal:
+        question(body % b"davinci", "/v1/completions")
+    assert (refusal.value.status, refusal.value.code) == (400, "invalid_request")
