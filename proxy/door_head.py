@@ -73,6 +73,7 @@ def _read(head: bytes) -> Asking | None:
 
 
 _known = lru_cache(maxsize=256)(_read)
+forget = _known.cache_clear  # tokens stand in heads
 
 
 def _is_of_a_socket(name: str) -> bool:

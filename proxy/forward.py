@@ -14,6 +14,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
+from proxy import door_head, upstream
 from proxy.allowance import Allowances
 from proxy.asking import Asking, asking
 from proxy.callers import Callers
@@ -68,6 +69,8 @@ class Gateway:
     def reconfigure(self, callers: Callers, settings: GatewaySettings, *, secrets: Sequence[str]) -> None:
         reception = self.house.reception
         reception.callers, reception.settings, reception.secrets = callers, settings, tuple(secrets)
+        door_head.forget()
+        upstream.forget()
 
     @property
     def callers(self) -> Callers:

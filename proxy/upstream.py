@@ -139,6 +139,7 @@ def _opening(method: str, target: Target, key: Key) -> bytes:
 
 
 _known_opening = lru_cache(maxsize=256)(_opening)
+forget = _known_opening.cache_clear  # keys stand in openings
 
 
 async def _until_decided(errand: Errand, answer: Answer, upstream: Upstream) -> Command:

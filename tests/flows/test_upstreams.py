@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -18,10 +21,11 @@ from daemon.demo.upstream import ScriptedUpstream
 from daemon.session import trouble_with
 from proxy.checks import check_due
 from tests.flows.conftest import Start
-from tests.flows.several import ASKED, code_of, document, key, paths, serving
+from tests.flows.several import ASKED, TOKEN, code_of, document, key, paths, serving
 
 HOME, OTHER, THIRD = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 FOREIGN = "192.0.2.1"  # of no machine: it is for documents. Source: RFC 5737
+pytestmark = pytest.mark.usefixtures("both_lanes")
 needs_loopback = pytest.mark.skipif(bool(trouble_with(OTHER)), reason="this system has one loopback address only")
 
 
@@ -125,6 +129,40 @@ async def test_a_reload_takes_up_new_upstreams_and_new_addresses(
         place.reload(document({"far": at(far, source_address=THIRD)}, [key("f1", "far")]))
         assert await place.status_of() == 200
     assert (remotes(near), remotes(far)) == ([HOME, OTHER], [THIRD])
+
+
+async def test_a_reload_forgets_the_key_and_the_token_that_are_no_longer_there(
+    tmp_path: Path, near: ScriptedUpstream
+) -> None:
+    """Both stood in heads that were kept because they repeat, until some hundred others had come."""
+    async with serving(tmp_path, document({"near": at(near)}, [key("n1", "near")])) as place:
+        assert await place.status_of() == 200
+        assert await place.status_of(token="ph-forgotten-token") == 401
+        assert in_caches(b"sk-n1")
+        written = document({"near": at(near)}, [key("n2", "near")])
+        place.reload({**written, "proxy": {**written["proxy"], "callers": [{"name": "new", "token": "ph-new-token"}]}})
+        assert not in_caches(b"sk-n1")
+        assert not in_caches(TOKEN.encode())
+        assert not in_caches(b"ph-forgotten-token")
+        assert await place.status_of(token="ph-new-token") == 200
+
+
+def in_caches(secret: bytes) -> bool:
+    """Whether any function of ours that remembers has it, in bytes or as text."""
+    caches = [each for each in gc.get_objects() if isinstance(each, functools._lru_cache_wrapper)]
+    ours = [each for each in caches if each.__module__.partition(".")[0] in ("bot", "daemon", "proxy")]
+    assert len(ours) > 5
+    known: list[Any] = [held for each in ours for held in gc.get_referents(each) if held is not each.__dict__]
+    seen: set[int] = set()
+    while known:
+        value = known.pop()
+        if id(value) in seen or isinstance(value, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(value))
+        if (isinstance(value, bytes) and secret in value) or (isinstance(value, str) and secret.decode() in value):
+            return True
+        known += gc.get_referents(value)
+    return False
 
 
 # --- which upstream
