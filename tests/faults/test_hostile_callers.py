@@ -20,6 +20,8 @@ from proxy.peek import peek
 from proxy.refusal import Refusal
 from tests.flows.daemon_bench import TOKEN, Town, town
 
+pytestmark = pytest.mark.usefixtures("both_lanes")
+
 QUESTION = b'{"model":"gpt-5","messages":[{"role":"user","content":"hi"}]}'
 JSON = {"Content-Type": "application/json"}
 MEGABYTE = 1 << 20

@@ -41,8 +41,8 @@ LIMITS = Limits()
 # Where the two ways in could differ, each test goes by both; elsewhere by the door, as the daemon does.
 ON_BOTH_LANES = frozenset(
     {
-        *("affinity", "gateway_edges", "honest_streams", "legacy", "limits", "line", "media_streams", "one_connection"),
-        *("realtime", "realtime_messages", "rotation", "situations", "usage"),
+        *("affinity", "alerts", "gateway_edges", "honest_streams", "legacy", "limits", "line", "media_streams"),
+        *("one_connection", "realtime", "realtime_messages", "rotation", "situations", "usage"),
     }
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from structlog.testing import capture_logs
 
 from bot.texts import Texts
@@ -102,6 +103,7 @@ def alerts_to(received: Receiver, session: Any) -> Alerts:
     return Alerts(session, Secret(received.url), Texts(), zone=ZoneInfo("Asia/Shanghai"), clock=time.time)
 
 
+@pytest.mark.usefixtures("both_lanes")
 async def test_the_whole_daemon_tells_of_a_dead_key_and_takes_up_another_webhook(tmp_path: Path) -> None:
     async with receiver() as first, receiver() as second:
 

@@ -28,6 +28,8 @@ from daemon.secret import Sources
 from daemon.wrong_config import WrongConfig
 from tests.flows.daemon_bench import TOKEN, Town, document, path_of, town, words
 
+pytestmark = pytest.mark.usefixtures("both_lanes")
+
 ACCOUNT = Account()
 WHO = "o_reader"
 HURRY: dict[str, Any] = {"hold": "one", "hold_seconds": 0.4}

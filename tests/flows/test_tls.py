@@ -26,6 +26,8 @@ from tests.daemon.test_start import started
 from tests.flows.daemon_bench import SAFE, TOKEN, Town, path_of, town, words
 from tests.pem import Authority, new_key, pem_of, replace
 
+on_both_lanes = pytest.mark.usefixtures("both_lanes")
+
 AUTHORITY = Authority()
 TRUST = AUTHORITY.trust()
 ASKED: Any = [{"role": "user", "content": "hi"}]
@@ -49,6 +51,7 @@ class SecureSide(WeChatSide):
         return self
 
 
+@on_both_lanes
 async def test_the_official_client_streams_uploads_and_downloads(tmp_path: Path) -> None:
     content = bytes(range(256)) * 8_000
     async with secure_town(tmp_path, Answer("Good day to you.")) as place:
@@ -63,6 +66,7 @@ async def test_the_official_client_streams_uploads_and_downloads(tmp_path: Path)
     assert hashlib.sha256(downloaded.content).digest() == hashlib.sha256(content).digest()
 
 
+@on_both_lanes
 async def test_a_conversation_over_a_websocket_goes_through(tmp_path: Path) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with secure_town(tmp_path, Talk("Good day to you.")) as place, asyncio.timeout(20):
@@ -75,6 +79,7 @@ async def test_a_conversation_over_a_websocket_goes_through(tmp_path: Path) -> N
     assert event["response"]["output"][0]["content"][0]["text"] == "Good day to you."
 
 
+@on_both_lanes
 async def test_wechat_verifies_the_callback_and_a_subscriber_is_answered(tmp_path: Path) -> None:
     async with (
         secure_town(tmp_path, Answer("Good day to you.")) as place,
@@ -84,6 +89,7 @@ async def test_wechat_verifies_the_callback_and_a_subscriber_is_answered(tmp_pat
         assert "Good day to you." in words(await side.say("o1", "hi"))
 
 
+@on_both_lanes
 async def test_the_operators_cookie_never_leaves_over_plain_http(tmp_path: Path) -> None:
     jar = aiohttp.CookieJar(unsafe=True)  # which keeps cookies of an address, too
     async with secure_town(tmp_path) as place, aiohttp.ClientSession(cookie_jar=jar) as visitor:
