@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
+from aiohttp.http_writer import StreamWriter
 
 from proxy import door_head, upstream
 from proxy.allowance import Allowances
@@ -21,7 +22,7 @@ from proxy.callers import Callers
 from proxy.command import Begin, Cut, End, Part
 from proxy.draft import Unsupported
 from proxy.errand import Errand
-from proxy.headers import REQUEST_ID, Pairs
+from proxy.headers import REQUEST_ID, Fields, Pairs
 from proxy.intake import Stream, body_of
 from proxy.keypool import KeyPool
 from proxy.realtime import Traffic, is_upgrade, opening, plain, relay
@@ -176,10 +177,25 @@ def _asking(request: web.Request) -> Asking:
     return asking(request.method, request.raw_path, request.headers.items())
 
 
+class _AsItCame(web.StreamResponse):
+    """An answer whose head goes out to the byte as it came: aiohttp writes what is not ASCII in UTF-8, whatever it was."""
+
+    _send_headers_immediately = False
+
+    async def _write_headers(self) -> None:
+        await super()._write_headers()
+        writer = self._payload_writer
+        assert isinstance(writer, StreamWriter)  # noqa: S101 - aiohttp's server has no other
+        assert writer._headers_buf is not None  # noqa: S101 - it was written just now
+        writer._headers_buf = writer._headers_buf.decode().encode("latin-1")
+        writer.send_headers()
+
+
 def _response(status: int, headers: Pairs, request_id: str) -> web.StreamResponse:
-    response = web.StreamResponse(status=status)
-    for name, value in headers:
-        response.headers.add(name, value)
+    response = _AsItCame(status=status)
+    for line in Fields.of(headers).lines:
+        name, _, value = line.decode("latin-1").partition(":")
+        response.headers.add(name, value.strip(" \t"))
     response.headers[REQUEST_ID] = request_id
     return response
 
