@@ -40,6 +40,7 @@ from proxy.soft_affinity import SoftAffinity
 from proxy.tally import Tally
 from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
+from proxy.usage_ledger import KEPT_DAYS
 from proxy.value import value_type
 from proxy.wire.pool import WirePool
 from proxy.witness import Witnesses
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from daemon.schema import Settings
 
 CHECK_SECONDS = 1.0  # how late a free check may be
+EXPIRY_SECONDS = 3600.0
 
 
 @value_type
@@ -120,6 +122,9 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
         await objects.save(made)
         affinity.saved(made)
 
+    async def expire_usage() -> None:
+        await usage.expire(before=days.ago(KEPT_DAYS))
+
     health_flush, usage_flush = Flush("key health", save_health), Flush("usage", save_usage)
     objects_flush = Flush("affinity", save_objects)
 
@@ -179,7 +184,8 @@ async def open_gateway(settings: Settings, database: Database) -> AsyncIterator[
         memory_watch = Job("memory", memory.look_now, LOOK_SECONDS)
         checks = Job("free checks", lambda: check_due(pool, sessions.towards), CHECK_SECONDS)
         looks = Job("looks at resting upstreams", lambda: look_for_resting(pool, sessions.towards), CHECK_SECONDS)
-        async with jobs_running(health_flush, usage_flush, objects_flush, checks, looks, memory_watch):
+        expiry = Job("usage expiry", expire_usage, EXPIRY_SECONDS)
+        async with jobs_running(health_flush, usage_flush, objects_flush, expiry, checks, looks, memory_watch):
             yield OpenGateway(
                 pool=pool,
                 edge=edge,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from datetime import time as time_of_day
 
 from proxy.errand import Errand
@@ -34,6 +34,10 @@ class Days:
         if second != self._at[0]:
             self._at = second, datetime.fromtimestamp(second, self._zone).date().isoformat()
         return self._at[1]
+
+    def ago(self, days: int) -> str:
+        """The day that many days before today."""
+        return (date.fromisoformat(self.today()) - timedelta(days)).isoformat()
 
     def seconds_left(self) -> float:
         """Until the next day begins."""

@@ -1,7 +1,8 @@
 """
 What callers used, as it is remembered: the value, and the port of whoever keeps it.
 
-Rule: a ledger adds. What was used is handed over once, and the sums of all days live in the ledger alone.
+Rule: a ledger adds. What was used is handed over once, and the sums of all days live in the ledger alone,
+for KEPT_DAYS.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from proxy.value import value_type
+
+KEPT_DAYS = 400  # so that a month can be held against the same one of last year
 
 
 @value_type
@@ -40,3 +43,6 @@ class UsageLedger(Protocol):
 
     async def add(self, used: Sequence[Usage]) -> None:
         """Add each to the sum with its label; all of them, or none."""
+
+    async def expire(self, *, before: str) -> None:
+        """Forget the days before that day."""

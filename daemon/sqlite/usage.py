@@ -72,3 +72,6 @@ class SqliteUsage:
 
     async def add(self, used: Sequence[Usage]) -> None:
         await self._database.write(*((_ADD, asdict(usage)) for usage in used))
+
+    async def expire(self, *, before: str) -> None:
+        await self._database.write(("DELETE FROM usage WHERE day < ?", (before,)))

@@ -65,6 +65,15 @@ async def test_rows_that_differ_in_one_label_are_kept_apart(ledger: UsageLedger,
     assert {row.label for day in ("2026-11-22", "other") for row in await ledger.load(day)} == {ROW.label, other.label}
 
 
+async def test_days_before_a_day_are_forgotten_and_that_day_is_not(ledger: UsageLedger) -> None:
+    await ledger.add([replace(ROW, day=day) for day in ("2025-10-18", "2025-12-31", "2026-01-01", "2026-11-22")])
+
+    await ledger.expire(before="2026-01-01")
+
+    kept = [day for day in ("2025-10-18", "2025-12-31", "2026-01-01", "2026-11-22") if await ledger.load(day)]
+    assert kept == ["2026-01-01", "2026-11-22"]
+
+
 async def test_nothing_to_add_is_no_fault(ledger: UsageLedger) -> None:
     await ledger.add([])
 

@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import ClientSession
@@ -17,8 +19,11 @@ from openai import APIError, AsyncOpenAI
 
 from daemon.demo.steps import Answer, CutStream, Raw
 from daemon.demo.upstream import ScriptedUpstream
+from daemon.sqlite.database import Database
 from daemon.sqlite.reader import read_usage
+from daemon.sqlite.usage import SqliteUsage
 from proxy.reception import GatewaySettings
+from proxy.usage_book import Days
 from proxy.usage_ledger import Usage
 from tests.flows.conftest import TOKEN, Bench, Start
 from tests.flows.daemon_bench import TOKEN as DAEMON_TOKEN
@@ -175,6 +180,20 @@ async def test_what_was_used_is_written_when_the_daemon_ends_and_models_nobody_n
         ("gpt-5", 2, 20, 18),
         ("other", 2, 20, 18),
     ]
+
+
+async def test_what_was_used_long_ago_is_forgotten(tmp_path: Path) -> None:
+    """It was kept for good."""
+    days, file = Days(ZoneInfo("Asia/Shanghai"), time.time), tmp_path / "posthouse.db"
+    async with Database(file) as database:
+        await SqliteUsage(database).add(
+            [Usage(days.ago(back), "laptop", "k1", "gpt-5", "reported", 1) for back in (390, 410)]
+        )
+    async with town(tmp_path, {"sk-1": [Answer(ANSWER)]}, ()), asyncio.timeout(10):
+        while len(read_usage(file)) == 2:
+            await asyncio.sleep(0.01)  # the database is the only sign
+    [row] = read_usage(file)
+    assert days.ago(400) < row.day < days.today()
 
 
 @asynccontextmanager
