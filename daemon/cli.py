@@ -262,20 +262,21 @@ def _print(rows: list[Row], *, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from daemon.operator.figures import printable
+
     table = Table(box=None, header_style="bold")
     for name in rows[0]:
         table.add_column(name.replace("_", " "))
     for row in rows:
-        table.add_row(*(Text(_shown(value)) for value in row.values()))  # Text: brackets in a reason are no markup
+        # Upstreams' words end here: nothing may move the cursor, and brackets in a reason are no markup.
+        table.add_row(*(Text(printable(_text_of(value))) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)
 
 
-def _shown(value: object) -> str:
-    """Upstreams' words end here, so nothing may move the cursor."""
+def _text_of(value: object) -> str:
     if isinstance(value, list):
-        return "; ".join(" ".join(_shown(part) for part in item.values() if part is not None) for item in value)
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() else " " for char in text)
+        return "; ".join(" ".join(_text_of(part) for part in item.values() if part is not None) for item in value)
+    return "" if value is None else str(value)
 
 
 from daemon import cli_data, cli_doctor  # noqa: E402, F401 - their commands join the group, which must stand before

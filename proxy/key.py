@@ -1,7 +1,7 @@
 """
 What the operator configured: upstreams and keys, as values. Pure.
 
-Rule 1: a secret is in no repr; it leaves a key only through `headers.authorization`.
+Rule 1: a secret is in no repr; it leaves a key only through `headers.authorization`, and four characters of it through `last4`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import field
 from fnmatch import fnmatchcase
 
 from proxy.value import value_type
+
+SHORTEST_SHOWN = 12  # of a shorter key, four characters would tell too much
 
 
 @value_type
@@ -53,6 +55,11 @@ class Key:
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
+
+    @property
+    def last4(self) -> str:
+        """By which its owner knows it."""
+        return self.secret[-4:] if len(self.secret) >= SHORTEST_SHOWN else ""
 
     def serves(self, use: str, model: str) -> bool:
         """Whether it may be used so. A request without a model (files, batches) is for the first upstream."""

@@ -152,7 +152,7 @@ class Slot:
             since, left = longest.since, longest.until - now
         return KeyView(
             name=self.key.name,
-            last4=self.key.secret[-4:] if len(self.key.secret) >= 12 else "",
+            last4=self.key.last4,
             upstream=self.key.upstream.name,
             organization=self.organization,
             state=state,

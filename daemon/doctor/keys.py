@@ -24,14 +24,13 @@ from proxy.target import Target
 from proxy.verdict import Answer, judge
 
 LIST_BYTES = 8 << 20  # the longest list of models that is read; a market of models has about two megabytes
-SHORTEST_SHOWN = 12  # of a shorter key, four characters would tell too much
 MODELS = Target("/v1/models")
 
 
 def unasked(key: Key) -> KeyFact:
     return KeyFact(
         name=key.name,
-        last4=key.secret[-4:] if len(key.secret) >= SHORTEST_SHOWN else "",
+        last4=key.last4,
         upstream=key.upstream.name,
         host=urlsplit(key.upstream.base_url).hostname or "",
         is_azure=key.upstream.auth == "api-key",

@@ -1,5 +1,7 @@
 """
 Findings as a person reads them: by area, in colours, with what to do under what is the matter; and as rows for programs.
+
+Rule: names and headers of strangers end here, so what is shown is printable.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.doctor.finding import Finding, Verdict
+from daemon.operator.figures import printable
 
 STYLES: Mapping[Verdict, str] = {Verdict.WELL: "green", Verdict.DOUBT: "bold yellow", Verdict.ILL: "bold red"}
 NAMES: Mapping[Verdict, str] = {Verdict.ILL: "ill", Verdict.DOUBT: "in doubt", Verdict.WELL: "well"}
@@ -22,7 +25,7 @@ VERDICT_COLUMNS = max(map(len, Verdict))
 
 
 def rows(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    return [{name: _plain(str(value)) for name, value in asdict(finding).items()} for finding in findings]
+    return [{name: printable(str(value)) for name, value in asdict(finding).items()} for finding in findings]
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:
@@ -44,20 +47,20 @@ def _table(findings: Sequence[Finding], subject_columns: int) -> Table:
     for finding in findings:
         verdict = Text(f"  {finding.verdict}", style=STYLES[finding.verdict])
         subject = "" if finding.subject == before else finding.subject
-        table.add_row(verdict, Text(_plain(subject)), _said(finding))
+        table.add_row(verdict, Text(printable(subject)), _said(finding))
         before = finding.subject
     return table
 
 
 def _said(finding: Finding) -> RenderableType:
-    what = Text(_plain(finding.what))
+    what = Text(printable(finding.what))
     return Group(what, _advice(finding.to_do)) if finding.to_do else what
 
 
 def _advice(text: str) -> Table:
     """Hangs behind its arrow, so that the arrows can be found by eye."""
     table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_row(Text("→", style="bold"), Text(_plain(text), style="bold"))
+    table.add_row(Text("→", style="bold"), Text(printable(text), style="bold"))
     return table
 
 
@@ -65,8 +68,3 @@ def _summary(findings: Sequence[Finding]) -> Text:
     counts = Counter(finding.verdict for finding in findings)
     parts = [Text(f"{counts[verdict]} {name}", STYLES[verdict]) for verdict, name in NAMES.items() if counts[verdict]]
     return Text(", ").join(parts)
-
-
-def _plain(text: str) -> str:
-    """Names and headers of strangers end here, so nothing may move the cursor, and what is no UTF-8 would not be written."""
-    return "".join(char if char.isprintable() else " " for char in text)

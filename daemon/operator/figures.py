@@ -56,12 +56,14 @@ def masked(openid: str) -> str:
     return f"{openid[:4]}…{openid[-2:]}" if len(openid) > 12 else "…"
 
 
+def printable(text: str) -> str:
+    """Nothing of it moves a cursor, rearranges what stands around it, or cannot be written."""
+    return text if text.isprintable() else "".join([each if each.isprintable() else " " for each in text])
+
+
 def excerpt(text: str, most: int = WORDS_SHOWN) -> str:
     """The first characters, in one line."""
-    text = text[: 10 * most]
-    if not text.isprintable():
-        text = "".join([each if each.isprintable() else " " for each in text])
-    line = " ".join(text.split())
+    line = " ".join(printable(text[: 10 * most]).split())
     return line if len(line) <= most else line[:most] + "…"
 
 

@@ -5,13 +5,26 @@ The two probes. `/healthz`: the process serves. `/readyz`: it can do its work; w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from aiohttp import web
 
 from bot.store import ExchangeStore, StoreUnavailable
 
 DATABASE_SECONDS = 1.0  # a probe that waits longer is itself the trouble
+
+
+T = TypeVar("T")
+
+
+async def heard_of(asked: Awaitable[T]) -> T | None:
+    """What the database says to what it was asked; None where it says nothing within DATABASE_SECONDS."""
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            return await asked
+    except (TimeoutError, StoreUnavailable):
+        return None
 
 
 class Probes:
@@ -25,18 +38,10 @@ class Probes:
         reasons = []
         if not self._has_eligible_key():
             reasons.append("no_key_eligible")
-        if not await self._database_answers():
+        if await heard_of(self._store.count_pending()) is None:
             reasons.append("database_unavailable")
         return web.json_response(
             {"ready": not reasons, "reasons": reasons},
             status=503 if reasons else 200,
             headers={"Cache-Control": "no-store"},
         )
-
-    async def _database_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                await self._store.count_pending()
-        except (TimeoutError, StoreUnavailable):
-            return False
-        return True

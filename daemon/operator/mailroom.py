@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.store import ExchangeStore, StoreUnavailable
+from bot.store import ExchangeStore
 from daemon.operator.context import Mail
-from daemon.operator.health import DATABASE_SECONDS
+from daemon.operator.health import heard_of
 from daemon.operator.pending import PENDING_SHOWN
 
 
@@ -35,20 +35,16 @@ class Mailroom:
             self._looks += 1
             # What nobody can want any more goes: who asked before us was served before us.
             self._found = {at: found for at, found in self._found.items() if found[0] >= asked_at}
-            mail = await self._look(page)
+            mail = await heard_of(self._look(page))
             if mail is None:
                 self._silent_at = self._looks
             else:
                 self._found[page] = (self._looks, mail)
             return mail
 
-    async def _look(self, page: int) -> Mail | None:
-        try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                return Mail(
-                    pending=await self._store.pending(PENDING_SHOWN, (page - 1) * PENDING_SHOWN),
-                    pending_count=await self._store.count_pending(),
-                    counts=await self._store.counts(),
-                )
-        except (TimeoutError, StoreUnavailable):
-            return None
+    async def _look(self, page: int) -> Mail:
+        return Mail(
+            pending=await self._store.pending(PENDING_SHOWN, (page - 1) * PENDING_SHOWN),
+            pending_count=await self._store.count_pending(),
+            counts=await self._store.counts(),
+        )

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from bot.store import ExchangeStore, StoreUnavailable
+from bot.store import ExchangeStore
 from daemon.operator.actions import Actions, Levers
 from daemon.operator.assets import Assets
 from daemon.operator.context import Mail, StatusPage, as_json, status_page
 from daemon.operator.gate import Gate
-from daemon.operator.health import DATABASE_SECONDS, Probes
+from daemon.operator.health import Probes, heard_of
 from daemon.operator.live import Live, Main, Pace, View
 from daemon.operator.mailroom import Mailroom
 from daemon.operator.page import PAGE_HEADERS, Templates, asked_language, asked_page, laid_out, rendered
@@ -123,7 +123,8 @@ class Operator:
         refusal = self._open_gate().refusal(request, takes_bearer=True)
         if refusal is not None:
             return refusal
-        body, content_type = await self._exposition(request.headers.get("Accept", ""), await self._questions())
+        questions = await heard_of(self._store.counts())
+        body, content_type = await self._exposition(request.headers.get("Accept", ""), questions)
         return web.Response(body=body, headers={**PAGE_HEADERS, "Content-Type": content_type})
 
     def _open_gate(self) -> Gate:
@@ -152,10 +153,3 @@ class Operator:
         page = self._page(seen, mail, view)
         await asyncio.sleep(0)
         return Main(f"{page.headline} · Posthouse", await laid_out(self._templates, "_main.html", page), self._files)
-
-    async def _questions(self) -> Mapping[str, int] | None:
-        try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                return await self._store.counts()
-        except (TimeoutError, StoreUnavailable):
-            return None
