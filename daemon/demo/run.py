@@ -70,6 +70,8 @@ async def _play(port: int, folder: Path, open_browser: bool, think_seconds: floa
             Phones({Kind.PERSONAL: personal, Kind.VERIFIED: verified}, server, menu_key=scene.MENU_KEY) as phones,
             Program(application.url, token) as program,
         ):
+            for side in (personal, verified):
+                await side.verify()  # or the page would advise about a console and ports that are not there
             ticket = application.operator.one_time_ticket
             page.raise_curtain(Stage(phones, server, program, upstream, application.pool.snapshot, ticket))
             _explain(application.url, ticket(), document["operator"]["password"], token)

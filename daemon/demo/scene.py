@@ -29,7 +29,7 @@ CHUNK_SECONDS = 0.01
 KEYS = {
     "limited": ("sk-demo-limited", "org-demo-one"),
     "well": ("sk-demo-well", "org-demo-two"),
-    "revoked": ("sk-demo-revoked", "org-demo-three"),
+    "old": ("sk-demo-old-one", "org-demo-three"),  # revoked, as the first request that it carries finds out
 }
 NAMES = {secret: name for name, (secret, _) in KEYS.items()}
 
@@ -42,7 +42,7 @@ def script(think_seconds: float) -> dict[str, list[Step]]:
     """The limited key is over its limit twice, answers once, and so on: whatever a visitor tries first, a 429 is met."""
     answer = Answer(text=_text, think_seconds=_thinking(think_seconds), pieces=PIECES, chunk_seconds=_writing)
     turns: list[Step] = [Limited(RETRY_AFTER), Limited(RETRY_AFTER), answer] * 300
-    steps: dict[str, list[Step]] = {"limited": turns, "well": [answer], "revoked": [Revoked()]}
+    steps: dict[str, list[Step]] = {"limited": turns, "well": [answer], "old": [Revoked()]}
     return {secret: steps[name] for name, (secret, _) in KEYS.items()}
 
 

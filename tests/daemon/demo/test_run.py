@@ -65,7 +65,17 @@ async def visit(url: str, token: str) -> None:
             assert answer.status == 200  # although two of the three keys are not well
         async with session.get("/demo/status") as answer:
             assert (answer.status, answer.url.path) == (200, "/status")
+        await look_at_the_status_page(session)
         await asyncio.gather(ask_both(session), draw_on_both(session), send_a_photo(session))
+
+
+async def look_at_the_status_page(session: aiohttp.ClientSession) -> None:
+    """It told visitors to open port 80, and that a key named revoked was ready."""
+    async with session.get("/status", params={"lang": "en"}) as answer:
+        page = await answer.text()
+    for advice in ("port 80", "security group", "developer settings", "Token 验证失败", "revoked"):
+        assert advice not in page
+    assert "No question has come yet." in page
 
 
 async def ask_both(session: aiohttp.ClientSession) -> None:
