@@ -64,7 +64,9 @@ class Shapes:
         self._sights: Counter[tuple[bytes, ...]] = Counter()
 
     def read(self, head: bytes) -> tuple[int, Fields] | None:
-        """The status and the headers; None where the shape is not known."""
+        """The status and the headers; None where the shape is not known, or a line might be too long."""
+        if len(head) > MOST_BYTES:
+            return None
         for place, shape in enumerate(self._known):
             if (fields := shape.read(head)) is not None:
                 if place:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from proxy.headers import Fields, passable_down
 from proxy.passage import head_of
 from proxy.wire.head_shape import MOST_BYTES, MOST_SHAPES, SIGHTS, Shapes
-from proxy.wire.response import Malformed, Reader, read_head
+from proxy.wire.response import LINE_BYTES, Malformed, Reader, read_head
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nDate: Tue\r\nContent-Type: application/json\r\nopenai-organization: org-x\r\n"
@@ -104,6 +104,13 @@ def test_a_header_that_connection_names_stays_behind_also_in_a_known_shape() -> 
 def test_a_head_that_says_one_thing_twice_or_is_very_long_is_not_learned() -> None:
     for head in (HEAD + b"\r\nContent-Type: text/html", HEAD + b"x" * MOST_BYTES):
         assert learned(head).read(head) is None
+
+
+def test_a_line_that_is_too_long_is_so_in_a_head_of_a_known_shape_too() -> None:
+    """It was taken there, up to 64 KiB, and refused in any other."""
+    long = HEAD.replace(b"req_1", b"x" * (LINE_BYTES + 1))
+    assert the_long_way(long) is None
+    assert learned(HEAD).read(long) is None
 
 
 def test_but_a_few_shapes_are_known_at_a_time_the_latest() -> None:
