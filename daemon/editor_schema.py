@@ -12,7 +12,7 @@ import math
 from typing import Any, get_args, get_origin
 
 from daemon.schema import Settings
-from daemon.schema.kinds import Exactly, Kind, Matching, Number, OneOf, Whole
+from daemon.schema.kinds import MOST_WHOLE, Exactly, Kind, Matching, Number, OneOf, Whole
 from daemon.schema.secrets import SecretKind
 from daemon.schema.table import UNIONS, Field, Table, inner, inner_table, leaf
 
@@ -100,7 +100,7 @@ def _value(kind: Kind) -> dict[str, Any]:
         case Exactly():
             return {"type": TYPES[kind.kind]} if kind.kind in TYPES else {}
         case Whole():
-            return {"minimum": kind.least, "type": "integer"}
+            return {"maximum": MOST_WHOLE, "minimum": kind.least, "type": "integer"}
         case Number():
             bounds = {said: getattr(kind, name) for name, said in BOUNDS.items()}
             return {**{said: bound for said, bound in bounds.items() if math.isfinite(bound)}, "type": "number"}

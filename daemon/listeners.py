@@ -19,6 +19,7 @@ from typing import Any
 
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START. Source: sd_listen_fds(3)
 PLAIN_PORT = 80  # it is for http everywhere
+MOST_THOUSANDTHS = 2**31 - 1  # of a second that an option of the kernel's holds: 24 days
 BACKLOG = 1024  # a second of a thousand subscribers; the kernel lowers it to net.core.somaxconn
 
 # By error: what is the matter, and what to do about it.
@@ -116,7 +117,8 @@ def let_go_of_the_silent(listener: socket.socket, seconds: float) -> None:
     Accepted sockets inherit it. Source: tcp(7), TCP_USER_TIMEOUT; there is none outside Linux.
     """
     if sys.platform == "linux" and listener.family in (socket.AF_INET, socket.AF_INET6):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+        thousandths = int(min(seconds * 1000, MOST_THOUSANDTHS))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, thousandths)
 
 
 def remove_file(name: str) -> None:

@@ -14,13 +14,14 @@ LOOKS_SECRET = re.compile(r"\b(sk|ph)-[A-Za-z0-9_-]{6,}|//[^/\s@]+@")
 
 @value_type
 class Problem:
-    """One line, which never shows anything that looks like an API key."""
+    """One line, which never shows anything that looks like an API key, and moves no cursor."""
 
     path: str
     sentence: str
 
     def __str__(self) -> str:
-        return LOOKS_SECRET.sub("…", f"{self.path}: {self.sentence}")
+        line = LOOKS_SECRET.sub("…", f"{self.path}: {self.sentence}")
+        return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 class WrongConfig(Exception):

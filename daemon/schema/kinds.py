@@ -48,6 +48,9 @@ class Exactly(Kind):
         return given
 
 
+MOST_WHOLE = 2**53  # TOML has numbers beyond what a float holds exactly, and a database's column at all
+
+
 class Whole(Kind):
     """A whole number."""
 
@@ -56,7 +59,7 @@ class Whole(Kind):
         self.least = least
 
     def parse(self, given: object, sources: Sources) -> int:
-        if type(given) is not int or given < self.least:
+        if type(given) is not int or not self.least <= given <= MOST_WHOLE:
             raise ValueError
         return given
 

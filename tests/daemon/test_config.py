@@ -314,6 +314,19 @@ def test_problems_come_in_the_order_of_the_schema_and_unknown_names_in_that_of_t
     ]
 
 
+@pytest.mark.parametrize("name", ["server.limits.connections", "bot.memory.exchanges", "bot.keep_days"])
+def test_a_whole_number_is_one_that_everything_behind_it_can_hold(name: str) -> None:
+    """With more than the database holds the daemon started, and answered no question."""
+    parsed(f"{name} = {2**53}")
+    [line] = problems(f"{name} = {2**63}")
+    assert line.startswith(f"{name}: expected a ")
+
+
+def test_a_line_about_a_file_s_name_moves_no_cursor() -> None:
+    [line] = problems('operator.password = { file = "/x\\u001b[2J\\n" }')
+    assert "/x\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER} (no such file" in line
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.listeners import CannotListen, can_speak_tls, inherited_sockets, name_of, open_sockets
+from daemon.listeners import CannotListen, can_speak_tls, inherited_sockets, let_go_of_the_silent, name_of, open_sockets
 
 ROOT = Path(__file__).parents[2]
 
@@ -152,3 +152,11 @@ def test_sockets_from_systemd_are_found_once_and_not_passed_on() -> None:
 def test_sockets_for_another_process_are_not_ours(environ: dict[str, str]) -> None:
     assert os.getpid() != 1
     assert inherited_sockets(environ) == []
+
+
+async def test_patience_for_longer_than_the_kernel_counts_is_as_long_as_it_can() -> None:
+    """A `body_idle_seconds` of a month ended the start with a TypeError."""
+    [listener] = await open_sockets(["127.0.0.1:0"])
+    with listener:
+        let_go_of_the_silent(listener, 1e300)
+        let_go_of_the_silent(listener, 3_000_000)
