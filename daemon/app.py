@@ -97,7 +97,6 @@ async def running(
         assets, misdirections = read_assets(), Misdirections(time.time)
         paths = [account.path for account in settings.bot.accounts]
         app = web.Application(middlewares=(error_middleware, telling_misdirected(paths, misdirections)))
-        app.on_response_prepare.append(_unsigned)
         sign_outs, signed_out = SqliteSignOuts(database), SignedOut()
         signed_out.restore(await sign_outs.load())
         sign_outs_flush = Flush("sign outs", lambda: sign_outs.save(signed_out.rows()))
@@ -166,11 +165,6 @@ async def running(
             look_at_certificate()
 
         yield Running(_url(bound, certificate), gateway.pool, operator, store, app, reload)
-
-
-async def _unsigned(_: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Nobody needs to know which version of what serves here."""
-    response.headers.pop("Server", None)
 
 
 @lru_cache(maxsize=MOST_VERIFIED)

@@ -102,6 +102,14 @@ async def serving(
                     log.info("server.stopped", cancelled=gate.cancelled)
 
 
+class _Request(web.Request):
+    """Nobody needs to know which version of what answers it; an application's own hook is not asked about every answer."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        await super()._prepare_hook(response)
+        response.headers.pop(hdrs.SERVER, None)
+
+
 class Gate:
     """Stands between aiohttp's protocol and the application, and knows which requests are running, by the doors too."""
 
@@ -149,7 +157,8 @@ class Gate:
             task.add_done_callback(self._running.discard)
         if fault := refusal(request, self._head_bytes):
             return answer(request, *fault)
-        if request.method == hdrs.METH_POST and (post := self._posts.get(request.raw_path.partition("?")[0])):
+        post = self._posts.get(request.raw_path.partition("?")[0]) if request.method == hdrs.METH_POST else None
+        if post is not None and hdrs.EXPECT not in request.headers:  # the application's routes know what to say to one
             return await error_middleware(cast(web.Request, request), post)
         return await self._handle(request)
 
@@ -245,6 +254,7 @@ async def _started(app: web.Application) -> AsyncIterator[web.Server]:
     try:
         await runner.setup()
         assert runner.server is not None  # noqa: S101 - what setup() is for
+        runner.server.request_factory = functools.partial(app._make_request, _cls=_Request)
         yield runner.server
     finally:
         await runner.cleanup()

@@ -312,6 +312,47 @@ async def test_a_post_that_has_a_place_of_its_own_passes_the_application_by() ->
         assert b"\r\n\r\n127.0.0.1 http" in await converse(name, GET_AND_CLOSE.replace(b" / ", b" /wechat "))
 
 
+async def test_a_post_that_waits_to_be_told_to_go_on_is_told_so() -> None:
+    """Past the application nobody told it: whoever sends `Expect: 100-continue` waited for a second, or for ever."""
+
+    async def push(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=f"pushed {await request.text()}")
+
+    app = web.Application()
+    app.router.add_post("/wechat", push)
+    async with serving(app, ["127.0.0.1:0"], Limits(), posts={"/wechat": push}) as (name,):
+        reader, writer = await connected(name)
+        async with asyncio.timeout(10):
+            writer.write(b"POST /wechat HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"hi")
+            assert (await reader.readuntil(b"pushed hi")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        GET,
+        b"POST /wechat HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+        b"GET /# HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"no request\r\n\r\n",
+    ],
+    ids=["the application's", "one past it", "one refused before it", "a proxy's", "none"],
+)
+async def test_no_answer_says_which_version_of_what_gives_it(asked: bytes) -> None:
+    """Only those of the application did not; refused pushes named the versions of Python and aiohttp."""
+
+    async def push(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=403)
+
+    async with serving(app_of(), ["127.0.0.1:0"], Limits(), posts={"/wechat": push}) as (name,):
+        said = await converse(name, asked, until_closed=False)
+    assert said.startswith(b"HTTP/1.")
+    assert b"server:" not in said.lower()
+
+
 async def test_what_breaks_there_is_told_as_everywhere() -> None:
     async def push(request: web.Request) -> web.StreamResponse:
         raise KeyError("a user's words")
