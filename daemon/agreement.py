@@ -13,7 +13,7 @@ from typing import Any
 from bot.texts import BadTexts, Texts
 from daemon.problems import got, path_of
 from daemon.schema import Settings
-from daemon.schema.bot import Account
+from daemon.schema.bot import Account, Bot
 from daemon.wrong_config import Problem
 
 MOST_PERSONA_CHARACTERS = 20
@@ -37,6 +37,7 @@ def disagreements(document: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _no_model(bot, accounts)
     yield from _half_encrypted(accounts)
     yield from _unsayable(_table(bot, "texts"))
+    yield from _wordy(bot)
     yield from _without_a_place_for_pictures(document, _table(bot, "images"))
     yield from _ambiguous_personas(_table(bot, "personas"))
     yield from _secret_without_app_id(accounts)
@@ -125,10 +126,30 @@ def _secret_without_app_id(accounts: list[Mapping[str, Any]]) -> Iterator[Proble
 
 def _unsayable(texts: Mapping[str, Any]) -> Iterator[Problem]:
     try:
-        Texts(overrides={name: text for name, text in texts.items() if isinstance(text, str)})
+        Texts(overrides=_strings(texts))
     except BadTexts as bad:
         for name, sentence in bad.problems:
             yield Problem(path_of(("bot", "texts", name)), sentence)
+
+
+def _wordy(bot: Mapping[str, Any]) -> Iterator[Problem]:
+    """What stands around an answer leaves it half of a page."""
+    texts = _strings(_table(bot, "texts"))
+    prefix, label = (bot.get(name, Bot.fields[name].default) for name in ("prefix", "label"))
+    if not (texts or {"prefix", "label"} & bot.keys()) or not isinstance(prefix, str) or not isinstance(label, str):
+        return
+    from bot.wechat.passive import Style  # what pages look like is for those who change it
+
+    try:
+        Style(Texts(overrides=texts), prefix, label)
+    except BadTexts:
+        pass  # is told for each
+    except ValueError as wordy:
+        yield Problem("bot", f"expected fewer words around an answer: {wordy}")
+
+
+def _strings(table: Mapping[str, Any]) -> dict[str, str]:
+    return {name: text for name, text in table.items() if isinstance(text, str)}
 
 
 def _table(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:

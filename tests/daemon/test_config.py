@@ -322,6 +322,15 @@ def test_a_whole_number_is_one_that_everything_behind_it_can_hold(name: str) -> 
     assert line.startswith(f"{name}: expected a ")
 
 
+@pytest.mark.parametrize(
+    "wordy", ['prefix = "%s"' % ("x" * 1_100), 'label = "%s"' % ("书" * 400), 'texts.more_pages = "%s"' % ("x" * 1_100)]
+)
+def test_what_stands_around_an_answer_leaves_room_for_it(wordy: str) -> None:
+    """The check found it well, and the start ended with a traceback."""
+    [line] = problems(f"bot.{wordy}")
+    assert line.startswith("bot: expected fewer words around an answer: prefix, label, ")
+
+
 def test_a_line_about_a_file_s_name_moves_no_cursor() -> None:
     [line] = problems('operator.password = { file = "/x\\u001b[2J\\n" }')
     assert "/x\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER} (no such file" in line
