@@ -24,7 +24,7 @@ PORT = "a port from 0 to 65535"
 
 
 def _listen(given: str) -> str:
-    if given.startswith("unix:/"):
+    if given.startswith("unix:/") and "\0" not in given:
         return given
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9.-]+):([0-9]+)", given, re.ASCII)
     if match is None:

@@ -331,6 +331,12 @@ def test_what_stands_around_an_answer_leaves_room_for_it(wordy: str) -> None:
     assert line.startswith("bot: expected fewer words around an answer: prefix, label, ")
 
 
+def test_a_socket_s_name_that_no_system_takes_is_told_before_the_start() -> None:
+    assert problems('server.listen = ["unix:/run/a\\u0000b"]') == [
+        'server.listen[0]: expected "host:port", "[::]:80" or "unix:/path", got "unix:/run/a\\u0000b"'
+    ]
+
+
 def test_a_line_about_a_file_s_name_moves_no_cursor() -> None:
     [line] = problems('operator.password = { file = "/x\\u001b[2J\\n" }')
     assert "/x\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER} (no such file" in line
