@@ -35,10 +35,10 @@ from proxy.draw import Drawing
 from proxy.forward import Gateway
 from proxy.keypool import KeyPool
 from proxy.line import Line
+from proxy.road import Road
 from proxy.sender import Sender
 from proxy.soft_affinity import SoftAffinity
 from proxy.tally import Tally
-from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
 from proxy.usage_ledger import KEPT_DAYS
 from proxy.value import value_type

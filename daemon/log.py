@@ -19,7 +19,8 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from daemon.request_log import Batch, request_log
+from daemon.batch import Batch
+from daemon.request_log import request_log
 from daemon.secret import Secret
 
 SHORTEST_SECRET = 3  # WeChat's shortest Token; stars for single letters would spell them out

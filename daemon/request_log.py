@@ -9,38 +9,12 @@ Rule 3: what structlog writes comes behind the lines that were finished before i
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TextIO
 
+from daemon.batch import Batch
 from proxy.record import EVENT, Finished, by_structlog
-
-
-class Batch:
-    """A text stream, as far as structlog needs one, before which finished lines may wait for the end of the loop's turn."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self._waiting = stream, list[str]()
-
-    def later(self, line: str) -> None:
-        self._waiting.append(line)
-        if len(self._waiting) == 1:
-            try:
-                asyncio.get_running_loop().call_soon(self.flush)
-            except RuntimeError:  # nobody's turn would end
-                self.flush()
-
-    def write(self, text: str) -> int:
-        self._waiting.append(text)
-        return len(text)
-
-    def flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._stream.write("".join(waiting))
-        self._stream.flush()
 
 
 class RequestLog:

@@ -14,9 +14,9 @@ from proxy.command import ERROR_BYTES
 from proxy.headers import authorization
 from proxy.key import Key
 from proxy.keypool import KeyPool
+from proxy.road import report
 from proxy.target import Target
 from proxy.upgrade import FAILED, SessionTowards
-from proxy.upstream import report
 from proxy.verdict import Answer, Rule, Verdict, judge
 
 CHECK_SECONDS = 20.0  # for one check; what takes longer told nothing, and is asked again

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from aiohttp import web
 from aiohttp.http_writer import StreamWriter
 
-from proxy import door_head, upstream
+from proxy import door_head, road
 from proxy.allowance import Allowances
 from proxy.asking import Asking, asking
 from proxy.callers import Callers
@@ -29,8 +29,9 @@ from proxy.realtime import Traffic, is_upgrade, opening, plain, relay
 from proxy.reception import Asked, GatewaySettings, Reception
 from proxy.record import Record, by_structlog
 from proxy.refusal import Refusal, invalid_request
+from proxy.road import Road
 from proxy.tally import Tally
-from proxy.upstream import Road, drive
+from proxy.upstream import drive
 from proxy.visit import House, Visit
 from proxy.witness import Witnesses
 
@@ -71,7 +72,7 @@ class Gateway:
         reception = self.house.reception
         reception.callers, reception.settings, reception.secrets = callers, settings, tuple(secrets)
         door_head.forget()
-        upstream.forget()
+        road.forget()
 
     @property
     def callers(self) -> Callers:

@@ -144,11 +144,11 @@ class Fields(Sequence[tuple[str, str]]):
         for line in self.lines:
             name, colon, value = line.partition(b":")
             use = (known.get(name) or use_of(name)) if colon else _NO_NAME
-            if use is _PLAIN:
+            if use == _PLAIN:
                 passing.append(line)
-            elif use is _NO_NAME:
+            elif use == _NO_NAME:
                 self._has_names = False
-            elif use is not _DROPPED:
+            elif use != _DROPPED:
                 passes, plain = use
                 if passes:
                     passing.append(line)

@@ -191,7 +191,8 @@ def parts_of_form(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
         if left < 0 or len(head) > PART_HEAD_BYTES or lines > PART_LINES or head.count(b";") > PARAMETERS:
             raise invalid_request("The head of a form's part is too long.")
         message = message_from_bytes(head.lstrip(b" \t\r\n") + b"\r\n\r\n")
-        named = [text for key, text in message.get_params([], "content-disposition") if key.lower() == "name"]
+        told: list[Any] = message.get_params([], "content-disposition")  # the value of one may be three things
+        named = [text for key, text in told if key.lower() == "name"]
         if not blank or len(message.get_all("content-disposition", [])) != 1 or [type(n) for n in named] != [str]:
             raise invalid_request("Each part of a form must have one plain name.")
         yield named[0], value

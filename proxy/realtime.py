@@ -43,9 +43,10 @@ from proxy.realtime_words import (
     tokens_of,
 )
 from proxy.refusal import Refusal, invalid_request, upstream_unreachable
+from proxy.road import Road
 from proxy.target import Target
 from proxy.upgrade import Opened
-from proxy.upstream import Road, drive
+from proxy.upstream import drive
 from proxy.usage_book import UsageBook
 from proxy.value import value_type
 

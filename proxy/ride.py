@@ -17,7 +17,7 @@ from proxy.command import ERROR_BYTES, Begin, Command, Cut, End, Hold, Part, Rea
 from proxy.errand import Errand
 from proxy.key import Upstream
 from proxy.refusal import Refusal
-from proxy.upstream import Road, plain_error, report, request_of
+from proxy.road import Road, plain_error, report, request_of
 from proxy.wire.connection import Connection, NotSent
 from proxy.wire.exchange import Exchange
 from proxy.wire.response import Head

@@ -18,9 +18,10 @@ from proxy.draft import Draft, Unsupported
 from proxy.errand import Errand
 from proxy.keypool import KeyPool
 from proxy.refusal import Refusal
+from proxy.road import Road
 from proxy.tally import Tally
 from proxy.target import Target
-from proxy.upstream import Road, drive
+from proxy.upstream import drive
 from proxy.usage_book import UsageBook
 from proxy.verdict import Rule, code_of, judge_event
 

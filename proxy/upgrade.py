@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import field
 from typing import TypeAlias
 
 from aiohttp import (
@@ -25,9 +24,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.command import Begin, Call
-from proxy.headers import Fields, authorization
+from proxy.headers import Fields, Pairs, authorization
 from proxy.key import Key, Upstream
-from proxy.value import value_type
 from proxy.wire.connection import NotSent
 from proxy.wire.exchange import Lost
 from proxy.wire.response import Head
@@ -39,11 +37,14 @@ _NOT_SENT = (ClientConnectorError, ConnectionTimeoutError)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-@value_type
 class Opened(Begin):
     """What an upgrade came to. Whoever drives has the connection, whatever was answered, until it stops driving."""
 
-    response: ClientResponse = field(kw_only=True)
+    __slots__ = ("response",)
+
+    def __init__(self, status: int, headers: Pairs, response: ClientResponse) -> None:
+        super().__init__(status, headers)
+        self.response = response
 
 
 class Upgrading:

@@ -9,30 +9,19 @@ Rule 3: only what failed before a byte was written counts as "not sent": of ever
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from functools import lru_cache
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncGenerator
+from typing import Protocol
 
-import structlog
-
-from proxy.command import ERROR_BYTES, Begin, Call, Command, Cut, End, Hold, Part, ReadError, Send
+from proxy.command import ERROR_BYTES, Begin, Command, Cut, End, Hold, Part, ReadError, Send
 from proxy.errand import Errand
-from proxy.headers import authorization
 from proxy.intake import Body, Stream
-from proxy.key import Key, Upstream
-from proxy.lease import Change
-from proxy.line import Line
+from proxy.key import Upstream
 from proxy.refusal import Refusal
-from proxy.target import Target
-from proxy.upgrade import Opened, SessionTowards, Upgrading, upgrading
-from proxy.value import value_type
-from proxy.wire.connection import Connection, NotSent
+from proxy.road import Road, plain_error, report, request_of
+from proxy.upgrade import Opened, Upgrading, upgrading
+from proxy.wire.connection import NotSent
 from proxy.wire.exchange import Lost
-from proxy.wire.request import Request, opening, request
 from proxy.wire.response import Head
-
-log = structlog.get_logger()
 
 
 class Answer(Protocol):
@@ -48,23 +37,7 @@ class Answer(Protocol):
         """Hang up, unless it is over; may be told twice."""
 
 
-ConnectionTowards: TypeAlias = Callable[[Upstream], Awaitable[Connection]]
-ConnectionAtHand: TypeAlias = Callable[[Upstream], Connection | None]
-
 FAILED = (Lost, TimeoutError)
-
-
-@value_type
-class Road:
-    """
-    What every errand goes by: the line before the keys, a connection towards an upstream, which may be at hand; for an upgrade,
-    a session.
-    """
-
-    line: Line
-    connection_towards: ConnectionTowards
-    session_towards: SessionTowards
-    connection_at_hand: ConnectionAtHand
 
 
 async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
@@ -94,7 +67,7 @@ async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
                     if answer is None or command.is_whole:
                         yield command
                     elif isinstance(answer, Upgrading):
-                        yield Opened(command.status, command.headers, response=answer.response)
+                        yield Opened(command.status, command.headers, answer.response)
                     else:
                         yield command
                         async for part in _rest(errand, answer, upstream.idle_seconds):
@@ -109,13 +82,6 @@ async def drive(errand: Errand, road: Road, body: Body) -> AsyncGenerator[Part]:
         report(errand.take_changes())
 
 
-def report(changes: Sequence[Change]) -> None:
-    """One log event for each change of a key."""
-    for change in changes:
-        facts = {} if change.seconds is None else {"seconds": round(change.seconds, 1)}
-        log.info(change.event, key=change.key, rule=change.rule, **facts)
-
-
 async def _asked(errand: Errand, road: Road, send: Send, body: Body) -> Answer:
     key, call = send.lease.key, errand.call
     if call.is_upgrade:
@@ -125,21 +91,6 @@ async def _asked(errand: Errand, road: Road, send: Send, body: Body) -> Answer:
     content = given.pieces() if isinstance(given, Stream) else given or b""
     connection = await road.connection_towards(key.upstream)
     return connection.send(asked, content, idle_seconds=key.upstream.idle_seconds)
-
-
-def request_of(call: Call, key: Key, length: int | None) -> Request:
-    """What goes upstream with this key. `length` is the body's, None where nobody knows it."""
-    # A key that a caller brought is not remembered.
-    opened = _known_opening if key.fingerprint else _opening
-    return request(call.method, opened(call.method, call.target, key), call.headers, length)
-
-
-def _opening(method: str, target: Target, key: Key) -> bytes:
-    return opening(method, target.url(key.upstream), authorization(key))
-
-
-_known_opening = lru_cache(maxsize=256)(_opening)
-forget = _known_opening.cache_clear  # keys stand in openings
 
 
 async def _until_decided(errand: Errand, answer: Answer, upstream: Upstream) -> Command:
@@ -185,24 +136,3 @@ async def _error_body(answer: Answer, head: Head, idle: float) -> tuple[bytes, b
     except FAILED:
         return body[:ERROR_BYTES], False  # the head alone tells the rule
     return plain_error(head, body)
-
-
-def plain_error(head: Head, body: bytes) -> tuple[bytes, bool]:
-    """Up to ERROR_BYTES of an error's body, decoded, and whether that is all of it. `body` is all that was read."""
-    is_whole = len(body) <= ERROR_BYTES
-    codings = (value.lower() for name, value in head.headers if name.lower() == "content-encoding")
-    match next(codings, "identity"):
-        case "gzip" | "deflate":
-            return _inflated(body, is_whole=is_whole)
-        case "identity":
-            return body[:ERROR_BYTES], is_whole
-    return b"", False
-
-
-def _inflated(body: bytes, *, is_whole: bool) -> tuple[bytes, bool]:
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        plain = inflater.decompress(body, ERROR_BYTES)
-    except zlib.error:
-        return b"", False
-    return plain, is_whole and inflater.eof

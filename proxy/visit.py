@@ -20,8 +20,8 @@ from proxy.reception import Asked, Reception
 from proxy.record import Finished, Record, by_structlog
 from proxy.refusal import short_of_memory
 from proxy.retelling import Retelling
+from proxy.road import Road
 from proxy.tally import Stopwatch, Tally, route_of
-from proxy.upstream import Road
 from proxy.value import value_type
 from proxy.witness import Witness, Witnesses
 

@@ -20,6 +20,7 @@ from functools import partial
 from typing import cast
 
 from proxy.wire.exchange import Exchange
+from proxy.wire.pieces import pieces_of
 from proxy.wire.request import Request
 
 # What one read takes. All connections read into the same memory, one after the other; event loops by themselves take 256 KiB
@@ -86,7 +87,7 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(request.head + body)
         else:
             transport.write(request.head)
-            pieces = _pieces(body) if isinstance(body, bytes) else body
+            pieces = pieces_of(body, AT_ONCE) if isinstance(body, bytes) else body
             exchange.upload(self._upload(pieces, request.length, idle_seconds))
         return exchange
 
@@ -198,11 +199,6 @@ else:
         looking = select.poll()
         looking.register(descriptor, select.POLLIN)
         return partial(looking.poll, 0)
-
-
-async def _pieces(body: bytes) -> AsyncGenerator[bytes]:
-    for at in range(0, len(body), AT_ONCE):
-        yield body[at : at + AT_ONCE]
 
 
 def _has_said_goodbye(tls: ssl.SSLObject) -> bool:

@@ -28,9 +28,9 @@ from proxy.key import Key, Upstream
 from proxy.keypool import KeyPool
 from proxy.line import Line
 from proxy.reception import GatewaySettings
+from proxy.road import Road
 from proxy.soft_affinity import SoftAffinity
 from proxy.tally import Tally
-from proxy.upstream import Road
 from proxy.usage_book import Days, UsageBook
 from proxy.wire.pool import WirePool
 from proxy.witness import Witnesses

@@ -18,27 +18,30 @@ SSE = [("Content-Type", "text/event-stream")]
 Event = Callable[[Errand], Command]
 
 
-class Counted(KeyPool):
+class Counted:
     """The pool, and how often each lease was told what."""
 
     def __init__(self, keys: int, clock: Clock) -> None:
-        super().__init__([a_key(f"k{number}") for number in range(keys)], clock=clock, jitter=lambda: 0.0)
+        self._pool = KeyPool([a_key(f"k{number}") for number in range(keys)], clock=clock, jitter=lambda: 0.0)
         self.leased: list[int] = []
         self.settled: list[int] = []
         self.released: list[int] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
     def lease(self, want: Want, *, avoiding: Collection[str] = ()) -> Lease:
-        lease = super().lease(want, avoiding=avoiding)
+        lease = self._pool.lease(want, avoiding=avoiding)
         self.leased.append(lease.id)
         return lease
 
     def settle(self, lease: Lease, verdict: Verdict, *, request_id: str = "") -> tuple[Change, ...]:
         self.settled.append(lease.id)
-        return super().settle(lease, verdict, request_id=request_id)
+        return self._pool.settle(lease, verdict, request_id=request_id)
 
     def release(self, lease: Lease) -> None:
         self.released.append(lease.id)
-        super().release(lease)
+        self._pool.release(lease)
 
 
 class Journey:

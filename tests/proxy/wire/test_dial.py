@@ -98,7 +98,7 @@ async def test_a_handshake_that_takes_too_long_is_given_up_and_its_connection_cl
         deaf.is_tls = True
         with pytest.raises(NotSent) as caught:
             await wires.towards(deaf.upstream(connect_seconds=0.2))
-        assert isinstance(caught.value.__cause__, TimeoutError)
+        assert isinstance(caught.value.__context__, TimeoutError)
         assert await (await deaf.end()).has_ended()
 
 
@@ -168,7 +168,7 @@ async def test_who_does_not_answer_in_time_was_not_sent_anything(wires: WirePool
         upstream = Upstream("full", f"http://127.0.0.1:{full.getsockname()[1]}/v1", connect_seconds=0.05)
         with pytest.raises(NotSent) as caught:
             await wires.towards(upstream)
-    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert isinstance(caught.value.__context__, TimeoutError)
 
 
 # --- names
