@@ -1,6 +1,6 @@
 # Two commands need nothing but python3 (3.11 or later) and make:  make demo   make test
 # The rest:  make check  (lint, types, every test, a real browser, other people's clients)   make bench   make system-test   make lock
-.PHONY: help demo test check coverage lint types peers bench faults fuzz system-test lock clean
+.PHONY: help demo test check coverage lint types peers bench faults fuzz system-test compiled test-compiled lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   := .venv
@@ -38,6 +38,15 @@ types: $(VENV)/check.stamp
 system-test: $(VENV)/test.stamp
 	@$(PY) -m pytest tests/system
 
+# An extra, docs/hot-path.md: the product once more, in $(VENV)/compiled, with its hot path in machine code. Needs a C compiler, and
+# three minutes. To run it:  cd .venv/compiled && ../bin/python -m daemon serve
+compiled: $(VENV)/compiled/ready.stamp
+
+# The tests of the gateway on it, both lanes and the bot's questions.
+test-compiled: $(VENV)/compiled/ready.stamp
+	@cp -R tests docs bench systemd pyproject.toml $(VENV)/compiled
+	@cd $(VENV)/compiled && ../bin/python -m pytest --numprocesses=auto --dist=loadfile tests/proxy tests/flows
+
 # A quarter of an hour, on a machine with nothing else to do. Without nginx, haproxy and wrk (Debian has them) their rows are missing.
 bench: $(VENV)/test.stamp
 	@$(PY) -m bench.peers
@@ -74,6 +83,10 @@ $(VENV)/fuzz/ready.stamp: requirements.txt tests/fuzz/requirements.txt | $(VENV)
 	@echo "Installing the locked packages for fuzzing (once) ..."
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes $(addprefix --requirement=,$(filter %.txt,$^)) && touch $@
+
+$(VENV)/compiled/ready.stamp: $(VENV)/check.stamp compiled.py $(shell find daemon proxy bot static -type f ! -name '*.pyc')
+	@echo "Compiling the hot path ..."
+	@$(PY) compiled.py $(@D) && touch $@
 
 # Other people's clients and servers, each in an environment of its own: Python ones need nothing more, the others Node 20 and npm.
 PEERS_IN_PYTHON := $(patsubst tests/%/requirements.txt,$(VENV)/%/python.stamp,$(wildcard tests/peers/*/*/requirements.txt))
