@@ -49,12 +49,13 @@ async def running(
     folder: Path,
     environ: Mapping[str, str] = os.environ,
     certificate: Path | None = None,
+    home: Path = ROOT,
 ) -> AsyncIterator[Program]:
-    """`arguments` make it listen on `port`; its log goes to a file in `folder`, as it would under a supervisor."""
+    """`arguments` make it listen on `port`, started in `home`; its log goes to a file in `folder`, as under a supervisor."""
     pinned = arguments if core is None else ["taskset", "--cpu-list", str(core), *arguments]
     log = folder / f"{name}.log"
     with log.open("ab") as file:
-        process = await asyncio.create_subprocess_exec(*pinned, stdout=file, stderr=file, cwd=ROOT, env=dict(environ))
+        process = await asyncio.create_subprocess_exec(*pinned, stdout=file, stderr=file, cwd=home, env=dict(environ))
     try:
         try:
             async with asyncio.timeout(START_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from bench import authority, machine, peers, proxies
 from bench.machine import Cores
-from bench.program import Program, free_port, python, running
+from bench.program import ROOT, Program, free_port, python, running
 from bench.wire import TOKEN
 from daemon.demo.envelope import Account, Mode
 
@@ -59,6 +60,7 @@ encoding_aes_key = "{account.aes_key}"
 """
 
 NEIGHBOURS = ("nginx", "haproxy")
+COMPILED = Path(sys.prefix) / "compiled"  # where `make compiled` puts it
 QUICK_SECONDS = 1.0
 
 Started = AbstractAsyncContextManager[Program]
@@ -88,7 +90,7 @@ class Stage:
         core = self.cores.others
         return running("upstream", arguments, port=port, core=core, folder=self.folder, certificate=certificate)
 
-    def posthouse(self, upstream: Program, account: Account = ACCOUNT) -> Started:
+    def posthouse(self, upstream: Program, account: Account = ACCOUNT, *, home: Path = ROOT) -> Started:
         """Two keys, one caller, one account, an empty database, as many connections as fit; all else has its default."""
         port = free_port()
         config = self.folder / f"posthouse-{port}.toml"
@@ -113,11 +115,12 @@ class Stage:
         if upstream.certificate:
             environ["SSL_CERT_FILE"] = str(upstream.certificate)
         arguments = python("-m", "daemon", "serve", "--config", str(config))
-        return self._measured("posthouse", arguments, port, environ)
+        name = "posthouse" if home == ROOT else "posthouse, compiled"
+        return self._measured(name, arguments, port, environ, home=home)
 
     def neighbours(self, upstream: Program) -> list[Started]:
-        """Those of nginx and haproxy that are installed."""
-        started = list[Started]()
+        """Those of nginx and haproxy that are installed, and the compiled Posthouse where there is one."""
+        started = [self.posthouse(upstream, home=COMPILED)] if (COMPILED / "ready.stamp").exists() else list[Started]()
         for proxy in filter(None, map(proxies.installed, NEIGHBOURS)):
             port = free_port()
             ports = {"port": port, "upstream": upstream.port}
@@ -139,9 +142,16 @@ class Stage:
         return self._measured(name, peer.arguments, port, peer.environ)
 
     def _measured(
-        self, name: str, arguments: Sequence[str], port: int, environ: Mapping[str, str] = os.environ
+        self,
+        name: str,
+        arguments: Sequence[str],
+        port: int,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        home: Path = ROOT,
     ) -> Started:
-        return running(name, arguments, port=port, core=self.cores.measured, folder=self.folder, environ=environ)
+        core = self.cores.measured
+        return running(name, arguments, port=port, core=core, folder=self.folder, environ=environ, home=home)
 
 
 def _streams() -> int:
