@@ -26,9 +26,10 @@ from bot.wechat.api import WeChatApi, hosts_of
 from bot.wechat.cloudrun import CloudRun
 from bot.wechat.counter import Counter
 from bot.wechat.courier import Courier
+from bot.wechat.delivery import Account
 from bot.wechat.plain import plain
 from bot.wechat.visits import Visits
-from bot.wechat.webhook import Account, Webhook
+from bot.wechat.webhook import Webhook
 from daemon import wiring
 from daemon.adapters import KeysBackstage, ask_through, draw_through, look_through
 from daemon.gallery import FolderGallery

@@ -149,7 +149,7 @@ async def running(
                 trusted_proxies=settings.server.trusted_proxies,
                 exempt=verified,
                 tls=certificate.context if certificate else None,
-                posts={path: push for webhook in bot.webhooks for path, push in webhook.posts().items()},
+                pushes={webhook.path: webhook for webhook in bot.webhooks},
                 fast_lane=gateway.edge.house if settings.server.fast_lane else None,
                 drain_seconds=drain_seconds,
             )

@@ -1,8 +1,9 @@
 """
 The door: a caller's connection for as long as it asks strictly plainly. Then aiohttp's, for good.
 
-Rule 1: a request is taken that `door_head` takes, whose body is small and comes at once. With anything else the connection is
-        handed over at the boundary of a message, with every byte that is not served yet; nobody can tell the difference.
+Rule 1: a request is taken that `door_head` takes, below /v1 or to where pushes go, whose body is small and comes at once. With
+        anything else the connection is handed over at the boundary of a message, with every byte that is not served yet;
+        nobody can tell the difference.
 Rule 2: whoever is admitted leaves exactly once: in `connection_lost`, or with the connection that takes over.
 Rule 3: one request at a time; what comes behind it waits, and when too much waits, nothing is read.
 Rule 4: the timer runs only while we wait for the caller. Patience with slow ones is for the other lane.
@@ -15,12 +16,14 @@ from collections.abc import Callable
 from typing import cast
 
 from daemon.connections import KEEPALIVE_SECONDS, Connection, Connections, Limits
-from proxy.asking import Asking
-from proxy.door_head import taken
+from daemon.doors import Doors
+from daemon.push_passage import Posts, PushPassage
+from proxy.door_head import Posted, Taken, posted, taken
 from proxy.passage import Passage
 from proxy.refusal import Refusal
 from proxy.visit import House
 
+API = b"POST /v1/"
 BODY_BYTES = 65_536  # larger ones are for the other lane; so much goes upstream in one write
 BODY_SECONDS = 1.0  # for a body to come behind its head
 LAST_WORD_SECONDS = 0.5  # for the request of a caller who could not know that the answer before it was the last
@@ -31,56 +34,12 @@ WAITING_BYTES = 2 * BODY_BYTES  # of what was pipelined behind a request; above 
 TakeOver = Callable[[str | None, float], Connection]
 
 
-class Doors:
-    """All doors that are open. From `is_draining` on an answer is its connection's last."""
-
-    def __init__(self) -> None:
-        self._open: set[Door] = set()
-        self._busy: set[Door] = set()
-        self._quiet: asyncio.Future[None] | None = None  # somebody waits for it
-        self.is_draining = False
-
-    def opened(self, door: Door) -> None:
-        self._open.add(door)
-
-    def closed(self, door: Door) -> None:
-        self._open.discard(door)
-        self.rests(door)
-
-    def works(self, door: Door) -> None:
-        self._busy.add(door)
-
-    def rests(self, door: Door) -> None:
-        self._busy.discard(door)
-        if not self._busy and self._quiet is not None and not self._quiet.done():
-            self._quiet.set_result(None)
-
-    def quiet(self) -> asyncio.Future[None] | None:
-        """Done when no request is under way any more; None where none is."""
-        if not self._busy:
-            return None
-        if self._quiet is None or self._quiet.done():
-            self._quiet = asyncio.get_running_loop().create_future()
-        return self._quiet
-
-    def break_off(self) -> int:
-        """Every request that is still under way ends now: how many those were."""
-        late = list(self._busy)
-        for door in late:
-            door.break_off()
-        return len(late)
-
-    def close(self) -> None:
-        for door in list(self._open):
-            door.hang_up()
-
-
 class Door(asyncio.Protocol):
     """`take_over` makes aiohttp's protocol for the connection. `admitted`: as `Connection` has it."""
 
     __slots__ = (
         *("_address", "_alarm", "_alarm_at", "_awaits_body", "_connections", "_doors", "_due", "_has_asked", "_house"),
-        *("_has_said_so", "_is_full", "_kept", "_limits", "_loop", "_passage", "_take_over", "_transport"),
+        *("_has_said_so", "_is_full", "_kept", "_limits", "_loop", "_passage", "_posts", "_take_over", "_transport"),
     )
 
     def __init__(
@@ -89,14 +48,15 @@ class Door(asyncio.Protocol):
         doors: Doors,
         connections: Connections,
         limits: Limits,
+        posts: Posts,
         take_over: TakeOver,
         admitted: str | None = None,
     ) -> None:
         self._house, self._doors, self._connections, self._limits = house, doors, connections, limits
-        self._take_over, self._address = take_over, admitted
+        self._posts, self._take_over, self._address = posts, take_over, admitted
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._passage: Passage | None = None  # of the request that is under way
+        self._passage: Passage | PushPassage | None = None  # of the request that is under way
         self._kept = b""  # what came and is not served yet
         self._is_full = False  # the caller takes no more for now
         self._has_asked = self._awaits_body = False
@@ -163,6 +123,9 @@ class Door(asyncio.Protocol):
         if data and self._transport is not None:
             self._transport.write(data)
 
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
     def ended(self) -> None:
         self._passage = None
         transport = self._transport
@@ -211,31 +174,47 @@ class Door(asyncio.Protocol):
         if not kept or transport is None or transport.is_closing() or self._passage is not None or self._is_full:
             return
         end = kept.find(b"\r\n\r\n")
-        head = taken(kept[:end], most_bytes=self._limits.head_bytes) if end >= 0 else None
-        if head is None or head.length > BODY_BYTES or not self._house.keeps(head.length):
+        head = self._head(kept[:end]) if end >= 0 else None
+        if head is None:
             self._hand_over()
             return
         start, end = end + 4, end + 4 + head.length
         if len(kept) < end:
-            self._await_body(head.asking)
+            self._await_body(head)
             return
         self._kept = kept[end:]
         self._has_asked, self._awaits_body, self._due = True, False, None
         if not transport.is_reading():
             transport.resume_reading()
-        passage = self._passage = Passage(self)
         self._doors.works(self)
         try:
-            passage.begin(self._house, head.asking, kept[start:end])
+            self._begin(head, kept[start:end])
         except BaseException:
             self.hang_up()
             raise
 
-    def _await_body(self, asking: Asking) -> None:
+    def _head(self, head: bytes) -> Taken | Posted | None:
+        """None: the request is for the other lane."""
+        if head.startswith(API):
+            found = taken(head, most_bytes=self._limits.head_bytes)
+            return found if found and found.length <= BODY_BYTES and self._house.keeps(found.length) else None
+        push = posted(head, most_bytes=self._limits.head_bytes)
+        return push if push and push.path in self._posts.receivers and push.length <= BODY_BYTES else None
+
+    def _begin(self, head: Taken | Posted, body: bytes) -> None:
+        if isinstance(head, Taken):
+            passage = self._passage = Passage(self)
+            passage.begin(self._house, head.asking, body)
+        else:
+            push = self._passage = PushPassage(self)
+            push.begin(self._posts, head, body, self._address or "", self._doors.tasks)
+
+    def _await_body(self, head: Taken | Posted) -> None:
         if self._awaits_body:
             return
         try:
-            self._house.must_welcome(asking)
+            if isinstance(head, Taken):
+                self._house.must_welcome(head.asking)
         except Refusal:
             self._hand_over()  # the other lane says so, and need not hear the body
         else:

@@ -52,9 +52,7 @@ def answer_to(error: BaseException, request: web.BaseRequest) -> web.Response:
     """The answer to an exception that left a handler. Raises it again where no answer can be given any more."""
     is_known = isinstance(error, (BodyStalled, web.RequestPayloadError))
     has_left = isinstance(error, ConnectionError) and _is_gone(request)
-    request_id = secrets.token_hex(8)
-    if not is_known and not has_left:
-        log.error("request.crashed", request=request_id, error=type(error).__name__, where=where(error))
+    request_id = "" if is_known or has_left else crashed(error)
     if not can_answer(request):
         raise error
     if isinstance(error, BodyStalled):
@@ -62,6 +60,13 @@ def answer_to(error: BaseException, request: web.BaseRequest) -> web.Response:
     if is_known:
         return answer(request, 400, "the request's body is malformed")
     return answer(request, 500, "internal error", request_id)
+
+
+def crashed(error: BaseException) -> str:
+    """One event for it; the id that it has in the log."""
+    request_id = secrets.token_hex(8)
+    log.error("request.crashed", request=request_id, error=type(error).__name__, where=where(error))
+    return request_id
 
 
 def can_answer(request: web.BaseRequest) -> bool:

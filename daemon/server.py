@@ -16,9 +16,9 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Sized
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence, Sized
 from types import MappingProxyType
-from typing import Any, TypeAlias, cast
+from typing import Any
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
@@ -27,8 +27,9 @@ from aiohttp.http import RawRequestMessage
 
 from daemon.addresses import Network, caller_address, is_trusted
 from daemon.connections import Connection, Connections, Limits, is_last
-from daemon.door import Door, Doors
-from daemon.errors import answer, error_middleware
+from daemon.door import Door
+from daemon.doors import Doors
+from daemon.errors import answer
 from daemon.listeners import (
     BACKLOG,
     CannotListen,
@@ -40,12 +41,12 @@ from daemon.listeners import (
     remove_file,
 )
 from daemon.loop_faults import reporting_faults
+from daemon.push_passage import Posts, Receiver
 from daemon.tls import Handshakes
 from proxy.visit import House
 
 __all__ = ["CannotListen", "Limits", "serving"]
 
-Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger()
 
 GRACE_SECONDS = 0.5  # for requests on connections that were accepted but not yet read when the listeners closed
@@ -64,26 +65,27 @@ async def serving(
     exempt: Collection[Network] = (),
     tls: Callable[[], ssl.SSLContext] | None = None,
     fast_lane: House | None = None,
-    posts: Mapping[str, Handle] = MappingProxyType({}),
+    pushes: Mapping[str, Receiver] = MappingProxyType({}),
     drain_seconds: float = 2.0,
 ) -> AsyncIterator[tuple[str, ...]]:
     """
     Serves `app` inside the block; the value is the bound addresses. Raises CannotListen.
 
     `exempt` networks have no limit per address. They are asked at every new connection, so the set may grow. `tls` is asked at
-    every handshake of the listeners that can speak TLS; None: all are plain. `fast_lane`: whose requests may come by the door.
-    `posts`: what a POST to a path goes to without the application's routes and middlewares, but for the one of errors.
+    every handshake of the listeners that can speak TLS; None: all are plain. `fast_lane`: whose requests may come by the door,
+    and then `pushes` may, too: what goes to these paths.
     """
     connections = Connections(affordable(limits.connections), limits.connections_per_address, exempt, trusted_proxies)
     names: tuple[str, ...] = ()
     with reporting_faults():
         async with _started(app) as server:
             doors = Doors()
-            gate = Gate(server, doors, trusted_proxies, limits.head_bytes, posts)
+            gate = Gate(server, doors, trusted_proxies, limits.head_bytes)
             take_over = functools.partial(Connection, server, connections, limits)
             connect: Callable[..., Connection | Door] = take_over
             if fast_lane is not None:
-                connect = functools.partial(Door, fast_lane, doors, connections, limits, take_over)
+                posts = Posts(pushes, trusted_proxies)
+                connect = functools.partial(Door, fast_lane, doors, connections, limits, posts, take_over)
             handshakes = Handshakes(connections, connect, tls, limits.head_seconds) if tls else None
             try:
                 async with (
@@ -119,14 +121,12 @@ class Gate:
         doors: Doors,
         trusted_proxies: Sequence[Network],
         head_bytes: int,
-        posts: Mapping[str, Handle],
     ) -> None:
         self._make, self._handle = server.request_factory, server.request_handler
         server.request_factory, server.request_handler = self.make, self.handle
         self._doors = doors
         self._trusted_proxies = trusted_proxies
         self._head_bytes = head_bytes
-        self._posts = posts
         self._running: set[asyncio.Task[Any]] = set()
         self._is_draining = False
         self.cancelled = 0  # requests that outlasted the drain
@@ -157,9 +157,6 @@ class Gate:
             task.add_done_callback(self._running.discard)
         if fault := refusal(request, self._head_bytes):
             return answer(request, *fault)
-        post = self._posts.get(request.raw_path.partition("?")[0]) if request.method == hdrs.METH_POST else None
-        if post is not None and hdrs.EXPECT not in request.headers:  # the application's routes know what to say to one
-            return await error_middleware(cast(web.Request, request), post)
         return await self._handle(request)
 
     @contextlib.asynccontextmanager
@@ -181,6 +178,7 @@ class Gate:
             self.cancelled = len(cancelled) + self._doors.break_off()
             if cancelled:
                 await asyncio.wait(cancelled, timeout=CANCEL_SECONDS)
+            await self._doors.tasks.end(0)
             self._doors.close()
 
     def _under_way(self) -> set[asyncio.Future[Any]]:

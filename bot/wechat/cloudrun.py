@@ -17,8 +17,9 @@ import structlog
 from aiohttp import web
 
 from bot.wechat import codec
+from bot.wechat.delivery import Account, answer
 from bot.wechat.hold import Timing
-from bot.wechat.webhook import Account, answer, forbidden, read_body, too_large
+from bot.wechat.webhook import answered, forbidden, read_body, too_large
 
 log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ class CloudRun:
             push = codec.push_of({**sender, **{name: value for name, value in fields.items() if value}}, "json")
         except codec.BadPush:
             return _refuse(request, "malformed")
-        return await answer(request, push, account, clock=self._clock, timing=self._timing)
+        return await answered(request, lambda way: answer(way, push, account, clock=self._clock, timing=self._timing))
 
     def _account(self, name: str, app_id: str) -> Account | None:
         """Whom the push is for: by its ToUserName, else by the app id it came from, else the only one there is."""

@@ -301,65 +301,20 @@ def test_a_fault_of_the_event_loop_is_told_once_in_a_while_and_without_words() -
     assert "words" not in str(logs)
 
 
-async def test_a_post_that_has_a_place_of_its_own_passes_the_application_by() -> None:
-    async def push(request: web.Request) -> web.StreamResponse:
-        return web.Response(text=f"pushed {request.query['a']}")
-
-    post = b"POST /wechat?a=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    async with serving(app_of(), ["127.0.0.1:0"], Limits(), posts={"/wechat": push}) as (name,):
-        assert b"\r\n\r\npushed 1" in await converse(name, post)
-        assert b"\r\n\r\n127.0.0.1 http" in await converse(name, post.replace(b"/wechat", b"/other"))
-        assert b"\r\n\r\n127.0.0.1 http" in await converse(name, GET_AND_CLOSE.replace(b" / ", b" /wechat "))
-
-
-async def test_a_post_that_waits_to_be_told_to_go_on_is_told_so() -> None:
-    """Past the application nobody told it: whoever sends `Expect: 100-continue` waited for a second, or for ever."""
-
-    async def push(request: web.Request) -> web.StreamResponse:
-        return web.Response(text=f"pushed {await request.text()}")
-
-    app = web.Application()
-    app.router.add_post("/wechat", push)
-    async with serving(app, ["127.0.0.1:0"], Limits(), posts={"/wechat": push}) as (name,):
-        reader, writer = await connected(name)
-        async with asyncio.timeout(10):
-            writer.write(b"POST /wechat HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
-            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-            writer.write(b"hi")
-            assert (await reader.readuntil(b"pushed hi")).startswith(b"HTTP/1.1 200")
-        writer.close()
-
-
 @pytest.mark.parametrize(
     "asked",
     [
         GET,
-        b"POST /wechat HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
         b"GET /# HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         b"no request\r\n\r\n",
     ],
-    ids=["the application's", "one past it", "one refused before it", "a proxy's", "none"],
+    ids=["the application's", "one refused before it", "a proxy's", "none"],
 )
 async def test_no_answer_says_which_version_of_what_gives_it(asked: bytes) -> None:
-    """Only those of the application did not; refused pushes named the versions of Python and aiohttp."""
+    """Only those of the application did not; others named the versions of Python and aiohttp."""
 
-    async def push(request: web.Request) -> web.StreamResponse:
-        return web.Response(status=403)
-
-    async with serving(app_of(), ["127.0.0.1:0"], Limits(), posts={"/wechat": push}) as (name,):
+    async with serving(app_of(), ["127.0.0.1:0"], Limits()) as (name,):
         said = await converse(name, asked, until_closed=False)
     assert said.startswith(b"HTTP/1.")
     assert b"server:" not in said.lower()
-
-
-async def test_what_breaks_there_is_told_as_everywhere() -> None:
-    async def push(request: web.Request) -> web.StreamResponse:
-        raise KeyError("a user's words")
-
-    post = b"POST /wechat HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
-    async with serving(app_of(), ["127.0.0.1:0"], Limits(), posts={"/wechat": push}) as (name,):
-        with capture_logs() as events:
-            assert b" 500 " in await converse(name, post)
-    assert [event["event"] for event in events if event["log_level"] == "error"] == ["request.crashed"]
-    assert "words" not in str(events)

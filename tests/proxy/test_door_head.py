@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon.server import refusal
-from proxy.door_head import LINE_BYTES, MOST_LINES, Taken, taken
+from proxy.door_head import LINE_BYTES, MOST_LINES, Taken, posted, taken
 
 MOST = 16_384
 PLAIN = (
@@ -249,6 +249,25 @@ def pairs(message: RawRequestMessage) -> Iterator[tuple[str, str]]:
     yield from ((name.lower(), value) for name, value in message.headers.items() if name.lower() != "content-length")
 
 
+def with_a_query(head: bytes) -> bytes:
+    return head.replace(b"/v1/chat/completions", b"/wechat/a-b?signature=0f&nonce=1&openid=o_A-b.c", 1)
+
+
+@pytest.mark.parametrize("head", NOT_TAKEN.values(), ids=NOT_TAKEN.keys())
+def test_nor_is_it_where_it_has_a_query(head: bytes) -> None:
+    assert posted(with_a_query(b"\r\n".join(PLAIN)), most_bytes=MOST) is not None
+    assert posted(with_a_query(head), most_bytes=MOST) is None or b"?" not in with_a_query(head).partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "a", "a=", "=a", "a=1&", "&a=1", "a=1&&b=2", "a=1;b=2", "a=%20", "a=1+2", "a=b=c", "A=1", "a=1#b", "a=é"],
+)
+def test_a_query_that_could_be_read_in_two_ways_is_not_taken(query: str) -> None:
+    head = instead(b"POST", f"POST /wechat?{query} HTTP/1.1".encode())
+    assert posted(head, most_bytes=MOST) is None
+
+
 @settings(max_examples=1_500, deadline=None)
 @given(heads())
 @example(b"\r\n".join(PLAIN))
@@ -279,3 +298,29 @@ def test_whatever_is_taken_is_read_the_same_by_aiohttp_s_parsers_and_by_h11(head
     assert (event.method, event.target, body) == (b"POST", found.asking.raw.encode(), b"x" * found.length)
     theirs = [(name.decode(), value.decode()) for name, value in event.headers if name != b"content-length"]
     assert theirs == mine
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(heads().map(with_a_query))
+@example(with_a_query(b"\r\n".join(PLAIN)))
+def test_and_so_is_what_has_a_query(head: bytes) -> None:
+    found = posted(head, most_bytes=MOST)
+    if found is None:
+        return
+    data = head + b"\r\n\r\n" + b"x" * found.length
+    for parser in (HttpRequestParser, HttpRequestParserPy):
+        message, body = heard_by_aiohttp(data, parser)
+        request = web.BaseRequest(message, *[mock.MagicMock()] * 5)
+        assert (message.method, request.raw_path.partition("?")[0], body) == ("POST", found.path, b"x" * found.length)
+        assert list(request.query.items()) == found.query
+        assert dict(pairs(message)) == found.headers
+        assert (message.should_close, message.upgrade, message.chunked, message.compression) == (
+            False,
+            False,
+            False,
+            None,
+        )
+        assert refusal(request, MOST) is None
+    event, body = heard_by_h11(data)
+    assert (event.method, event.target.partition(b"?")[0], body) == (b"POST", found.path.encode(), b"x" * found.length)
+    assert {n.decode(): v.decode() for n, v in event.headers if n != b"content-length"} == found.headers

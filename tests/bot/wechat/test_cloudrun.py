@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from bot.wechat import codec
 from bot.wechat.cloudrun import TIMING, CloudRun
+from bot.wechat.delivery import MAX_BODY_BYTES, Account
 from bot.wechat.gate import Credentials, Gate
 from bot.wechat.hold import Timing
-from bot.wechat.webhook import MAX_BODY_BYTES, Account
 
 SECRET = "relay"
 SHOWN = {"X-Posthouse-Secret": SECRET}
