@@ -12,11 +12,10 @@ Rule 4: what was shown of an answer while it was being written is `parts`. It is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from bot.value import value_type
+from bot.value import replaced, value_type
 
 
 class State(StrEnum):
@@ -150,7 +149,7 @@ def advance(exchange: Exchange, event: Event, **facts: Any) -> Exchange:
         facts = {**UNTOLD, **facts}
     if event is Event.RETRY:
         facts = {"reason": None, "deaths": 0, "not_before": 0.0, **facts}
-    return replace(exchange, state=state, **facts)
+    return replaced(exchange, state=state, **facts)
 
 
 # What is told after these has nothing to do with what was told before.

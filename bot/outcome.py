@@ -8,9 +8,9 @@ Rule 2: an answer of nothing is a failure with a reason, never a blank page.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from bot.exchange import Event, Exchange, Reason, State, advance
+from bot.value import replaced
 
 LONGEST_REST = 3600.0  # seconds
 SHORTEST_REST = 1.0  # seconds; a moment that is all but here must not become a busy loop
@@ -75,12 +75,12 @@ def sent(exchange: Exchange) -> Exchange:
     """One page more is about to be given to WeChat's customer service, where there is one that nobody has collected."""
     if exchange.state not in (State.ANSWERED, State.FAILED) or not exchange.is_uncollected:
         return exchange
-    return replace(exchange, sent_pages=exchange.next_page + 1)
+    return replaced(exchange, sent_pages=exchange.next_page + 1)
 
 
 def unsent(exchange: Exchange) -> Exchange:
     """It certainly did not go out."""
-    return replace(exchange, sent_pages=min(exchange.sent_pages, exchange.next_page))
+    return replaced(exchange, sent_pages=min(exchange.sent_pages, exchange.next_page))
 
 
 def tidied(text: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
@@ -41,3 +42,19 @@ def value_type(cls: type[T]) -> type[T]:
 
 def _getter(names: list[str]) -> Callable[[object], object]:
     return attrgetter(*names) if names else lambda _: ()
+
+
+def replaced(value: T, **facts: Any) -> T:
+    """As `dataclasses.replace`, for a fraction of its time. `value` has two fields or more."""
+    kind: Any = type(value)
+    places, held = _fields(kind)
+    values = list(held(value))
+    for name, fact in facts.items():
+        values[places[name]] = fact
+    return kind(*values)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=64)
+def _fields(kind: Any) -> tuple[dict[str, int], Any]:
+    names = [each.name for each in fields(kind)]
+    return {name: place for place, name in enumerate(names)}, attrgetter(*names)

@@ -85,11 +85,17 @@ class Reading:
     def _words(self, events: list[str]) -> str:
         words = ""
         for event in events:
-            data = data_of(event.encode())
-            if fault := failure(data):
+            data = _data_of(event)
+            if '"error"' in data and (fault := failure(data.encode())):
                 raise TornAnswer if self.has_words or words else fault
             part = said(self._api, json_of(data))
             words += part.words
             self.finish_reason = part.finish_reason or self.finish_reason
         self.has_words = self.has_words or bool(words.strip())
         return words
+
+
+def _data_of(event: str) -> str:
+    if event.startswith("data:") and "\n" not in event and "\r" not in event:  # as nearly all are
+        return event[5:].removeprefix(" ")
+    return data_of(event.encode()).decode()

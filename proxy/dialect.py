@@ -65,7 +65,8 @@ def said(api: Api, payload: Any) -> Said:
     if api == "responses":
         return _response_said(_object(payload))
     words, finish_reason = "", ""
-    for choice in map(_object, _list(_object(payload).get("choices"))):
+    for choice in _list(_object(payload).get("choices")):
+        choice = _object(choice)
         message = _object(choice.get("delta") or choice.get("message"))
         parts = [choice.get("text")] if api == "completions" else [message.get("content"), message.get("refusal")]
         words += _joined(parts)

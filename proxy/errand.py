@@ -135,7 +135,7 @@ class Errand:
         self._held += chunk
         held = bytes(self._held)
         if (event := first_data(held)) is not None:
-            verdict = judge_event(self._status, self._headers.by_name(), event)
+            verdict = judge_event(self._status, self._headers.by_name, event)
             if verdict is None:
                 return self._deliver(held)
             hidden = redacted(held, self._secrets)
@@ -203,7 +203,7 @@ class Errand:
     def _end_held(self, held: bytes) -> Command:
         """The body ended before its first event did: that event may lack nothing but its blank line."""
         event = first_data(held + b"\n\n")
-        verdict = judge_event(self._status, self._headers.by_name(), event) if event is not None else None
+        verdict = judge_event(self._status, self._headers.by_name, event) if event is not None else None
         if verdict is not None:
             hidden = redacted(held, self._secrets)
             return self._refused(verdict, Begin(self._status, self._down(), hidden, is_whole=True))

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 
-def json_of(data: bytes) -> Any:
+def json_of(data: bytes | str) -> Any:
     """The value, None where it is no JSON or nested too deep."""
     try:
         return json.loads(data)

@@ -9,19 +9,20 @@ Rule 3: an answer that is not whole, or cannot be read, is torn: nobody is given
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from proxy.command import Begin, Call, Cut
+from proxy.command import Begin, Call, Cut, End, Part
 from proxy.draft import Draft, Unsupported
 from proxy.errand import Errand
 from proxy.keypool import KeyPool
 from proxy.refusal import Refusal
+from proxy.ride import Ride
 from proxy.road import Road
 from proxy.tally import Tally
 from proxy.target import Target
-from proxy.upstream import drive
 from proxy.usage_book import UsageBook
 from proxy.verdict import Rule, code_of, judge_event
 
@@ -77,11 +78,15 @@ class Sender:
         )
         errand = Errand(call, self.pool, clock=self.clock, jitter=self.jitter, secrets=self.secrets)
         status = 499  # nobody waits for it any more; nginx's number for it
+        parts = _Parts()
+        ride = Ride(errand, self.road, b"", parts.put)
         try:
             with self.tally.watching(errand) as stopwatch, self.book.watching(errand, draft.body) as watch:
-                async with aclosing(drive(errand, self.road, None)) as parts:
-                    async for part in parts:
-                        match part:
+                try:
+                    ride.begin()
+                    is_over = False
+                    while not is_over:
+                        match part := await parts.next():
                             case Refusal(status):
                                 raise part
                             case Begin(status, _, body) if status >= 400:
@@ -92,13 +97,43 @@ class Sender:
                                 if header(part, "content-encoding") not in ("", "identity"):
                                     raise TornAnswer  # compressed, although it was asked for as it is
                                 yield part
+                                is_over = part.is_whole
                             case bytes():
                                 watch.feed(part)
                                 yield part
+                            case End():
+                                is_over = True
                             case Cut():
                                 raise TornAnswer
+                finally:
+                    ride.leave()
         finally:
             self.tally.asked(call.caller, target.path, status)
+
+
+class _Parts:
+    """Those of an answer, as they come, for one who awaits them."""
+
+    __slots__ = ("_come", "_waiter")
+
+    def __init__(self) -> None:
+        self._come: deque[Part] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, part: Part) -> None:
+        if isinstance(part, bytes) and self._come and isinstance(last := self._come[-1], bytes):
+            self._come[-1] = last + part  # bytes that nobody has waited for yet are one piece
+        else:
+            self._come.append(part)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next(self) -> Part:
+        if not self._come:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+            self._waiter = None
+        return self._come.popleft()
 
 
 def header(begin: Begin, name: str) -> str:
@@ -108,7 +143,7 @@ def header(begin: Begin, name: str) -> str:
 
 def failure(data: bytes) -> Refusal | TornAnswer | None:
     """What an error means that comes within a success, as an event or in place of the answer; None where it is none."""
-    verdict = judge_event(200, {}, data)
+    verdict = judge_event(200, dict, data)
     if verdict is None:
         return None
     return _refused(400, data) if verdict.rule in ABOUT_THE_QUESTION else TornAnswer()

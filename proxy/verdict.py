@@ -13,7 +13,7 @@ Source of codes and texts: developers.openai.com/docs/guides/error-codes; Dev Pr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Protocol
@@ -143,8 +143,8 @@ def _success(organization: str, tokens: str) -> Verdict:
     return Verdict(Rule.OK, organization=organization, tokens_limit=_int(tokens))
 
 
-def judge_event(status: int, headers: Mapping[str, str], data: bytes) -> Verdict | None:
-    """The verdict on the data of a stream's first event: None unless it is an error."""
+def judge_event(status: int, headers: Callable[[], Mapping[str, str]], data: bytes) -> Verdict | None:
+    """The verdict on the data of a stream's first event: None unless it is an error. `headers` are asked for only then."""
     if b'"error"' not in data:
         return None
     payload = json_of(data)
@@ -154,7 +154,7 @@ def judge_event(status: int, headers: Mapping[str, str], data: bytes) -> Verdict
     error = _error_of(payload)
     code = error["code"]
     meant = int(code) if _STATUS.fullmatch(code) else STATUS_OF_CODE.get(code)
-    return _judge_error(Answer(meant or STATUS_OF_CODE.get(error["type"], 400), headers), error)
+    return _judge_error(Answer(meant or STATUS_OF_CODE.get(error["type"], 400), headers()), error)
 
 
 def code_of(data: bytes) -> str:

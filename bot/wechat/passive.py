@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from bot.exchange import Exchange, Kind, State
 from bot.texts import Texts
-from bot.value import value_type
+from bot.value import replaced, value_type
 from bot.wechat import early
 from bot.wechat.intent import is_unfinished
 from bot.wechat.link import link
@@ -142,7 +141,7 @@ def _page(exchange: Exchange, style: Style, pages: Sequence[str], index: int, wa
 
 def _as_of(exchange: Exchange, now: float) -> Exchange:
     """Without the id of a picture that WeChat has no more."""
-    return replace(exchange, media_id="") if now - exchange.answered_at > MEDIA_SECONDS else exchange
+    return replaced(exchange, media_id="") if now - exchange.answered_at > MEDIA_SECONDS else exchange
 
 
 def _early(exchange: Exchange, style: Style, so_far: str) -> Page | None:
@@ -151,7 +150,7 @@ def _early(exchange: Exchange, style: Style, so_far: str) -> Page | None:
     part = early.next_part(so_far, "".join(exchange.parts), LIMIT_BYTES - len(around.encode()))
     if not part or exchange.state is not State.THINKING:
         return None
-    shown = replace(exchange, parts=(*exchange.parts, part))
+    shown = replaced(exchange, parts=(*exchange.parts, part))
     index = len(exchange.parts)
     return Page(_part(shown, style, index), claims=exchange, index=index, is_last=False, part=part)
 

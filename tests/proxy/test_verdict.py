@@ -235,7 +235,7 @@ def test_words_of_a_caller_that_an_error_repeats_hurt_no_key(status: int, code: 
     ],
 )
 def test_an_error_as_an_event_is_judged_like_the_answer_it_would_have_been(data: Any, rule: Rule) -> None:
-    verdict = judge_event(200, {}, json.dumps(data).encode())
+    verdict = judge_event(200, dict, json.dumps(data).encode())
     assert verdict is not None
     assert verdict.rule is rule
 
@@ -256,7 +256,7 @@ def test_an_error_as_an_event_is_judged_like_the_answer_it_would_have_been(data:
     ],
 )
 def test_an_event_that_is_no_error_has_no_verdict(data: bytes) -> None:
-    assert judge_event(200, {}, data) is None
+    assert judge_event(200, dict, data) is None
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_no_body_text_gets_into_a_reason(status: int, code: str, message: str) -
 @given(st.binary(max_size=300), st.integers(300, 599))
 def test_whatever_comes_is_judged_and_never_raises(body: bytes, status: int) -> None:
     assert judge(Answer(status, {}, body)).rule is not Rule.OK or status == 304
-    judge_event(200, {}, b'"error"' + body)
+    judge_event(200, dict, b'"error"' + body)
 
 
 def test_an_answer_shows_nothing_of_its_body() -> None:
