@@ -143,6 +143,7 @@ async def start(lane: str) -> AsyncIterator[Start]:
                 new_id=lambda: f"r{next(ids)}",
             )
             app = web.Application(client_max_size=1 << 30, middlewares=[error_middleware])
+            app.on_response_prepare.append(_sign)
             app.add_routes(gateway.routes())
             front = await stack.enter_async_context(AsyncExitStack())
             (address,) = await front.enter_async_context(
@@ -159,3 +160,8 @@ async def start(lane: str) -> AsyncIterator[Start]:
             return Bench(simulated, pool, book, tally, url, session, sessions, road, line, front.aclose, later)
 
         yield start
+
+
+async def _sign(_: web.BaseRequest, response: web.StreamResponse) -> None:
+    """So that a test can tell which lane it was."""
+    response.headers["X-Lane"] = "aiohttp"

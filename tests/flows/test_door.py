@@ -1,7 +1,7 @@
 """
 The door and the lane behind it: who is served by which, and that a caller cannot tell.
 
-In these benches aiohttp signs its answers with the header Server, as the daemon has it not do: so a test can tell.
+In these benches the application signs its answers with the header X-Lane, as the daemon has it not do: so a test can tell.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHAT = b'{"model":"gpt-5","messages":[{"role":"user","content":"hi"}]}'
 STREAM = b'{"model":"gpt-5","messages":[],"stream":true}'
 ANOTHER = "Keep-Alive: 5"  # the door does not take it, and it means nothing
 JSON = {"content-type": "application/json"}
-OF_ONE_ANSWER = frozenset({"date", "server", "x-posthouse-request", "x-request-id"})
+OF_ONE_ANSWER = frozenset({"date", "x-lane", "x-posthouse-request", "x-request-id"})
 
 
 def post(body: bytes = CHAT, *more: str, path: str = "/v1/chat/completions", token: str = TOKEN) -> bytes:
@@ -50,7 +50,7 @@ class Told:
 
     @property
     def came_by_the_door(self) -> bool:
-        return "server" not in self.headers
+        return "x-lane" not in self.headers
 
     @property
     def seen(self) -> tuple[Any, ...]:
@@ -159,7 +159,7 @@ async def test_a_caller_cannot_tell_by_which_lane_an_answer_came(
         logs.append([dict(event) for event in said if event["event"] == "request.finished"])
     by_door, by_aiohttp = answers
     assert by_door.seen == by_aiohttp.seen
-    assert set(by_door.headers) == set(by_aiohttp.headers) - {"server"}
+    assert set(by_door.headers) == set(by_aiohttp.headers) - {"x-lane"}
     assert (by_door.came_by_the_door, by_aiohttp.came_by_the_door) == (bool(by_door.headers), False)
     for event in (*logs[0], *logs[1]):
         event["attempts"] = [attempt.rule for attempt in event.pop("attempts")]
