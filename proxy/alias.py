@@ -102,10 +102,11 @@ def _as_chat(asked: Question, body: bytes, kind: str, model: str, unsupported: U
     if boundary_of(kind) is not None:
         raise invalid_request("Send a completion as JSON, not as a form.")
     try:
-        question = json.loads(body)
-    except ValueError:  # it has been read, but for how much its numbers are
-        raise invalid_request("The body has a number that is too long to be translated.") from None
-    draft = Draft(chat_question(question, model), unsupported)
+        draft = Draft(chat_question(json.loads(body), model), unsupported)
+    except (ValueError, RecursionError):  # it has been read, but not how much its numbers are, nor from as deep as here
+        raise invalid_request(
+            "The body has a number that is too long to be translated, or is nested too deep."
+        ) from None
     name = asked.seen.model
     retelling = Retelling(lambda data: completion_answer(data, name), unreadable=answer_not_readable())
     target, seen = replace(CHAT, query=asked.target.query), peek(draft.body, "application/json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -199,6 +200,14 @@ def test_one_alias_can_be_asked_for(path: str, is_known: bool) -> None:
     assert (model is not None) is is_known
     if model is not None:
         assert json.loads(model)["owned_by"] == "posthouse"
+
+
+def test_a_completion_that_is_nested_as_deep_as_can_just_be_read_is_refused_and_no_crash() -> None:
+    """It was read once on the way in, and once more from a little deeper: between the two it was an internal error."""
+    for depth in range(900, 1_010):
+        body = b'{"model": "davinci", "prompt": "x", "logit_bias": ' + b"[" * depth + b"]" * depth + b"}"
+        with contextlib.suppress(Refusal):
+            question(body, "/v1/completions")
 
 
 def test_a_number_that_nobody_can_write_is_passed_on_under_another_name_and_not_translated() -> None:
