@@ -30,7 +30,7 @@ _STATE, _REASON, _KIND, _PARTS = map(_FIELDS.index, ("state", "reason", "kind", 
 _CHANGING = tuple(name for name in _FIELDS if name not in ASKED)
 _STATES, _REASONS, _KINDS = ({each.value: each for each in names} for names in (State, Reason, Kind))
 
-# As the index exchange_uncollected has it.
+# As the indexes exchange_uncollected and exchange_mailbox have it.
 _UNCOLLECTED = "(state IN ('queued', 'thinking', 'answered') OR (state = 'failed' AND collected_by = ''))"
 PENDING = f"""
     SELECT {COLUMNS}
@@ -103,17 +103,24 @@ _GLANCE = f"""
      ORDER BY asked_at,
               arrival
 """
+# Which they are is found out first: else the long texts of all that the subscriber ever asked are sorted along.
 _RECENT = f"""
     SELECT {COLUMNS}
-      FROM exchange INDEXED BY exchange_by_push
-      LEFT JOIN clearing USING (account, openid)
-     WHERE account = :account AND openid = :openid
-       AND state IN ('answered', 'collected')
-       AND answered_at >= :since
-       AND (cleared_at IS NULL OR asked_at > cleared_at)
+      FROM exchange
+     WHERE arrival IN (
+            SELECT arrival
+              FROM exchange INDEXED BY exchange_by_push
+              LEFT JOIN clearing USING (account, openid)
+             WHERE account = :account AND openid = :openid
+               AND state IN ('answered', 'collected')
+               AND answered_at >= :since
+               AND (cleared_at IS NULL OR asked_at > cleared_at)
+             ORDER BY answered_at DESC,
+                      arrival DESC
+             LIMIT :limit
+           )
      ORDER BY answered_at DESC,
               arrival DESC
-     LIMIT :limit
 """
 _PERSONA = "SELECT persona FROM subscriber WHERE account = ? AND openid = ?"
 
@@ -164,7 +171,7 @@ class SqliteStore(SqliteSubscribers):
     async def mailbox(self, account: str, openid: str) -> Sequence[Exchange]:
         select = f"""
             SELECT {COLUMNS}
-              FROM exchange INDEXED BY exchange_by_push
+              FROM exchange INDEXED BY exchange_mailbox
              WHERE account = :account AND openid = :openid
                AND {_UNCOLLECTED}
              ORDER BY asked_at,
