@@ -49,13 +49,15 @@ async def running(
     folder: Path,
     environ: Mapping[str, str] = os.environ,
     certificate: Path | None = None,
-    home: Path = ROOT,
+    home: Path | None = None,
 ) -> AsyncIterator[Program]:
-    """`arguments` make it listen on `port`, started in `home`; its log goes to a file in `folder`, as under a supervisor."""
+    """`arguments` make it listen on `port`, started in `home` (None: ROOT); its log goes to a file in `folder`."""
     pinned = arguments if core is None else ["taskset", "--cpu-list", str(core), *arguments]
     log = folder / f"{name}.log"
     with log.open("ab") as file:
-        process = await asyncio.create_subprocess_exec(*pinned, stdout=file, stderr=file, cwd=home, env=dict(environ))
+        process = await asyncio.create_subprocess_exec(
+            *pinned, stdout=file, stderr=file, cwd=home or ROOT, env=dict(environ)
+        )
     try:
         try:
             async with asyncio.timeout(START_SECONDS):

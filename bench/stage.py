@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import authority, machine, peers, proxies
 from bench.machine import Cores
-from bench.program import ROOT, Program, free_port, python, running
+from bench.program import Program, free_port, python, running
 from bench.wire import TOKEN
 from daemon.demo.envelope import Account, Mode
 
@@ -90,7 +90,7 @@ class Stage:
         core = self.cores.others
         return running("upstream", arguments, port=port, core=core, folder=self.folder, certificate=certificate)
 
-    def posthouse(self, upstream: Program, account: Account = ACCOUNT, *, home: Path = ROOT) -> Started:
+    def posthouse(self, upstream: Program, account: Account = ACCOUNT, *, home: Path | None = None) -> Started:
         """Two keys, one caller, one account, an empty database, as many connections as fit; all else has its default."""
         port = free_port()
         config = self.folder / f"posthouse-{port}.toml"
@@ -115,7 +115,7 @@ class Stage:
         if upstream.certificate:
             environ["SSL_CERT_FILE"] = str(upstream.certificate)
         arguments = python("-m", "daemon", "serve", "--config", str(config))
-        name = "posthouse" if home == ROOT else "posthouse, compiled"
+        name = "posthouse, compiled" if home else "posthouse"
         return self._measured(name, arguments, port, environ, home=home)
 
     def neighbours(self, upstream: Program) -> list[Started]:
@@ -148,7 +148,7 @@ class Stage:
         port: int,
         environ: Mapping[str, str] = os.environ,
         *,
-        home: Path = ROOT,
+        home: Path | None = None,
     ) -> Started:
         core = self.cores.measured
         return running(name, arguments, port=port, core=core, folder=self.folder, environ=environ, home=home)
