@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 from xml.parsers import expat
@@ -172,7 +173,20 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         yield path, clean(value or "")  # escapes may bring in what was not in the body's bytes
 
 
+# Fields in one row, of numbers and of texts without a bracket: as nearly all pushes are. Of a text that is `clean` expat reads
+# the same, in three times the time.
+_PLAIN = r"<([A-Za-z]{1,32})>(?:<!\[CDATA\[([^\]]*+)\]\]>|([0-9]*+))</\1>[ \n]*+"
+_ROW = re.compile(rf"<xml>[ \n]*+(?:{_PLAIN})++</xml>[ \n]*+")
+_FIELD = re.compile(_PLAIN)
+
+
 def _xml_leaves(text: str) -> list[tuple[tuple[str, ...], str]]:
+    if _ROW.fullmatch(text):
+        return [((name,), words or number) for name, words, number in _FIELD.findall(text)]
+    return _parsed_leaves(text)
+
+
+def _parsed_leaves(text: str) -> list[tuple[tuple[str, ...], str]]:
     leaves: list[tuple[tuple[str, ...], str]] = []
     path: list[str] = []
     words: list[str] = []

