@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -21,11 +20,10 @@ from daemon.addresses import Network
 from daemon.demo.envelope import Account, signed
 from daemon.demo.steps import Answer
 from daemon.server import Limits, serving
-from proxy.visit import House
 from tests.flows import daemon_bench
 from tests.flows.daemon_bench import path_of, town
+from tests.nobodys import nobodys_house
 
-NOBODYS = House(*([cast(Any, None)] * 7))  # the gateway's, to which nobody comes here
 ACCOUNT = Account()
 NUMBERS = itertools.count(1)
 OF_ITS_MOMENT = re.compile(rb"Date: [^\r]+\r\n|<CreateTime>\d+|o-\d{5}|msgmenuid=\w+")
@@ -173,7 +171,7 @@ async def door(told: Told, *trusted: Network, drain_seconds: float = 0.2) -> Asy
         ["127.0.0.1:0"],
         Limits(),
         trusted_proxies=trusted,
-        fast_lane=NOBODYS,
+        fast_lane=nobodys_house(),
         pushes={path_of(ACCOUNT): told},
         drain_seconds=drain_seconds,
     ) as (name,):

@@ -20,7 +20,7 @@ from bot.wechat.gate import SENTENCES, Credentials, Gate, Why
 from bot.wechat.view import AccountView, Attempt
 from bot.wechat.webhook import Webhook
 from daemon.server import Limits, serving
-from proxy.visit import House
+from tests.nobodys import nobodys_house
 
 TOKEN, APP_ID, AES_KEY = "AAAAA", "wx0123", "B" * 42 + "A"
 MODES = ["plain", "plain-json", "compatible", "safe", "safe-json"]
@@ -87,9 +87,6 @@ class WeChat:
         return reader, writer
 
 
-NOBODYS = House(*[None] * 7)  # the gateway's, to which nobody comes here
-
-
 @pytest.fixture(params=["door", "aiohttp"])
 async def connect(bot, request):
     """Serve the bot's account in a mode, on either lane, and be WeChat to it."""
@@ -102,7 +99,7 @@ async def connect(bot, request):
             bot.webhook = Webhook(account, clock=bot.clock, random16=lambda: bot.random16())
             app = web.Application()
             app.add_routes(bot.webhook.routes())
-            lane = {"fast_lane": NOBODYS, "pushes": {"/wechat": bot.webhook}} if request.param == "door" else {}
+            lane = {"fast_lane": nobodys_house(), "pushes": {"/wechat": bot.webhook}} if request.param == "door" else {}
             (name,) = await stack.enter_async_context(
                 serving(app, ["127.0.0.1:0"], Limits(), drain_seconds=0.0, **lane)
             )
