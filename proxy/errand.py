@@ -67,7 +67,7 @@ class Errand:
         self.attempts: list[Attempt] = []
         self.served_by: Key | None = None  # whose success the caller gets
         self.was_cut = False  # the answer broke off after it had begun
-        self._changes: list[Change] = []
+        self._changes: tuple[Change, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -85,9 +85,7 @@ class Errand:
 
     def take_changes(self) -> Sequence[Change]:
         """What happened to keys since this was asked last, for the log."""
-        if not self._changes:
-            return ()
-        changes, self._changes = self._changes, []
+        changes, self._changes = self._changes, ()
         return changes
 
     # --- events
