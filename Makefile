@@ -44,11 +44,12 @@ compiled: $(VENV)/compiled/ready.stamp
 
 # The tests of the gateway on it, both lanes and the bot's questions; without one whose house has nothing in it, which compiled code refuses.
 test-compiled: $(VENV)/compiled/ready.stamp
+	@rm -rf $(addprefix $(VENV)/compiled/,tests docs bench systemd)
 	@cp -R tests docs bench systemd pyproject.toml $(VENV)/compiled
 	@cd $(VENV)/compiled && ../bin/python -m pytest --numprocesses=auto --dist=loadfile tests/proxy tests/flows
 
 # A quarter of an hour, on a machine with nothing else to do. Without nginx, haproxy and wrk (Debian has them) their rows are missing.
-bench: $(VENV)/test.stamp
+bench: $(VENV)/test.stamp $(wildcard $(VENV)/compiled/ready.stamp)
 	@$(PY) -m bench.peers
 	@$(PY) -m bench
 

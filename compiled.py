@@ -74,6 +74,9 @@ def _of_class(node: ast.ClassDef) -> Iterator[Edit]:
     if how is None:
         return
     yield how.lineno - 1, how.end_lineno or 0, ["@dataclass(init=False, eq=False)"]
+    own = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+    if node.bases or "__post_init__" in own or ("__eq__" in own and "__hash__" not in own):
+        raise ValueError(f"{node.name} is more than its fields")
     fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
     signature, body = ["self"], list[str]()
     for each in fields:
@@ -98,7 +101,6 @@ def _of_class(node: ast.ClassDef) -> Iterator[Edit]:
         methods.append(
             _method("__hash__(self) -> int", [f"return hash(({''.join(f'self.{name}, ' for name in names)}))"])
         )
-    own = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
     at = (fields[-1] if fields else node.body[0]).end_lineno or 0
     yield at, at, [line for name, text in methods if name not in own for line in text]
 

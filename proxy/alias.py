@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, unquote_plus
 
 from proxy.draft import Draft, Unsupported, compact
 from proxy.legacy import chat_question, completion_answer
-from proxy.peek import Peek, boundary_of, decoder, parts_of_form, peek
+from proxy.peek import Peek, boundary_of, decoder, parts_of_form, peek, without_strings
 from proxy.refusal import answer_not_readable, invalid_request
 from proxy.retelling import Retelling
 from proxy.target import Target
@@ -29,6 +29,7 @@ MODELS = "/v1/models"
 COMPLETIONS = "/v1/completions"
 CHAT = Target("/v1/chat/completions")
 
+MOST_UNQUOTED = 65_536  # bytes of a completion outside its strings
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -101,6 +102,8 @@ def renamed(body: bytes, kind: str, model: str) -> bytes:
 def _as_chat(asked: Question, body: bytes, kind: str, model: str, unsupported: Unsupported) -> Question:
     if boundary_of(kind) is not None:
         raise invalid_request("Send a completion as JSON, not as a form.")
+    if len(without_strings(body)) > MOST_UNQUOTED:  # else 8 MiB of the worst numbers hold everybody up for a second
+        raise invalid_request("That has too many numbers, brackets and blanks to be translated.")
     try:
         draft = Draft(chat_question(json.loads(body), model), unsupported)
     except (ValueError, RecursionError):  # it has been read, but not how much its numbers are, nor from as deep as here

@@ -34,6 +34,8 @@ async def check(key: Key, session_towards: SessionTowards, seconds: float = CHEC
         async with session.get(url, headers=headers, allow_redirects=False, timeout=timeout) as response:
             body = b"" if response.ok else await response.content.read(ERROR_BYTES)
             names = {name.lower(): value for name, value in response.headers.items()}
+            if 300 <= response.status < 400:  # whoever answers there is not the API
+                return Verdict(Rule.CONNECT, f"the check was answered {response.status}")
             return judge(Answer(response.status, names, body))
     except FAILED:
         return Verdict(Rule.CONNECT, "the check did not get through")

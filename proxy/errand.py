@@ -23,7 +23,7 @@ from proxy.key import Key
 from proxy.lease import Change, Keys, Lease, NoKeyAvailable, Want
 from proxy.refusal import Refusal, moved, no_key_available, rate_limited, upstream_outcome_unknown, upstream_unreachable
 from proxy.sse import KIND_OF_PATH, Kind, StreamWatch, first_data, truncation
-from proxy.verdict import Answer, Rule, Verdict, judge, judge_event, success
+from proxy.verdict import NOT_DONE, Answer, Rule, Verdict, judge, judge_event, success
 
 HELD_BYTES = 65_536
 HELD_SECONDS = 2.0  # after a first comment line; vendors send ": keep-alive" for minutes
@@ -268,7 +268,7 @@ class Errand:
             message = f"The upstream answered {self._status}; its body was too large or broken, and is not passed on."
             return Refusal(self._status, "upstream_error", message, "server_error")
         headers = self._down().without("content-length", "content-encoding")
-        if verdict.rule is Rule.TOO_LARGE:
+        if verdict.rule is Rule.TOO_LARGE or self._status in NOT_DONE:
             headers = Fields([*headers.without("x-should-retry").lines, b"x-should-retry: false"])
         # To whoever brought the key, the upstream's words are about nobody else.
         return Begin(self._status, headers, body if self._is_own_key else redacted(body, self._secrets), is_whole=True)

@@ -156,6 +156,11 @@ def must_be_readable(text: bytes) -> None:
         raise invalid_request("That has too many strings, numbers and brackets.")
 
 
+def without_strings(text: bytes) -> bytes:
+    """What is left of JSON: numbers, names of constants, brackets and blanks."""
+    return _STRING.sub(b"", text)
+
+
 def _marks_in(text: bytes) -> int:
     return len(text) - len(text.translate(None, b'"[{,:'))
 

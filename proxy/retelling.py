@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from proxy.command import Begin, Cut, End, Part
+from proxy.headers import Fields
 from proxy.refusal import Refusal
 from proxy.sse import Kind, data_of, truncation
 
@@ -81,8 +82,8 @@ class Retelling:
         body = bytes(self._kept)
         told = self._retell(body)
         data = body if told is None else told
-        headers = [(name, value) for name, value in begin.headers if name.lower() != "content-length"]
-        return Begin(begin.status, [*headers, ("Content-Length", str(len(data)))], data, is_whole=True)
+        lines = Fields.of(begin.headers).without("content-length").lines
+        return Begin(begin.status, Fields([*lines, b"Content-Length: %d" % len(data)]), data, is_whole=True)
 
     def _gave_up(self) -> Parts:
         begin, self._begin = self._begin, None

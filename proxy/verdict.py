@@ -118,6 +118,7 @@ STATUS_OF_CODE: Mapping[str, int] = {
 }
 
 _STATUS = re.compile(r"[45][0-9]{2}")
+NOT_DONE = frozenset({501, 505})  # are about what was asked, and the same again gets the same
 _IN_ORGANIZATION = re.compile(r"in organization (org-[A-Za-z0-9]{1,64})")
 _LIMIT_REQUESTED = re.compile(r"Limit:? (\d{1,12}), (?:Used \d{1,12}, )?Requested:? (\d{1,12})")
 
@@ -154,6 +155,8 @@ def judge_event(status: int, headers: Callable[[], Mapping[str, str]], data: byt
     error = _error_of(payload)
     code = error["code"]
     meant = int(code) if _STATUS.fullmatch(code) else STATUS_OF_CODE.get(code)
+    if meant in NOT_DONE:  # what had begun to be answered was well asked
+        meant = 500
     return _judge_error(Answer(meant or STATUS_OF_CODE.get(error["type"], 400), headers()), error)
 
 
@@ -213,8 +216,8 @@ def _rule(status: int, names: set[str], message: str) -> Rule:
         return Rule.AUTH
     if status in (502, 504) or 520 <= status <= 528:
         return Rule.UNKNOWN
-    # 501 and 505 are about what was asked, and so is a redirect: an API has none but for a path that is not its own.
-    return Rule.SERVER if status >= 500 and status not in (501, 505) else Rule.CLIENT
+    # A redirect is about what was asked, too: an API has none but for a path that is not its own.
+    return Rule.SERVER if status >= 500 and status not in NOT_DONE else Rule.CLIENT
 
 
 def _reason(status: int, rule: Rule, named: str, wait: float | None) -> str:

@@ -43,6 +43,9 @@ class Own:
     def __eq__(self, other: object) -> bool:
         return True
 
+    def __hash__(self) -> int:
+        return 1
+
 
 @dataclass(slots=True)
 class Changing:
@@ -67,7 +70,14 @@ def facts(made: dict[str, Any]) -> list[object]:
         *(one == same, one == other, one == full, one == "a", one.held is not same.held, one.twice(), repr(full)),
         *(repr(replace(one, name="c", count=4)), made["Plain"].__match_args__, made["Plain"].__doc__),
         *(made["Empty"]() == made["Empty"](), hash(made["Empty"]()) == hash(made["Empty"]()), repr(made["Empty"]())),
-        *(first == second, repr(first), repr(changing), changing == made["Changing"]("x"), made["Changing"].__hash__),
+        *(
+            first == second,
+            hash(first),
+            repr(first),
+            repr(changing),
+            changing == made["Changing"]("x"),
+            made["Changing"].__hash__,
+        ),
     ]
 
 
@@ -89,3 +99,18 @@ def test_every_module_that_is_compiled_can_be_written_out(name: str) -> None:
 def test_what_is_left_out_is_there() -> None:
     assert {path.stem for path in (ROOT / "proxy").rglob("*.py")} >= LEFT
     assert all((ROOT / name).exists() for name in compiled.MORE)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "class A(B):\n    x: int",
+        "class A:\n    x: int\n    def __post_init__(self): ...",
+        "class A:\n    x: int\n    def __eq__(self, other): ...",
+        "class A:\n    x: int = field(compare=False)",
+    ],
+    ids=["a base", "something after", "no hash", "an option"],
+)
+def test_what_would_be_lost_in_writing_out_ends_it(more: str) -> None:
+    with pytest.raises(ValueError, match=r"A is more|a field with"):
+        written_out(f"@value_type\n{more}\n")

@@ -45,7 +45,7 @@ PASSING = (
 OTHER = (
     Verdict.DOUBT,
     "It cannot list models: {reason}.",
-    "A restricted key may serve all the same; a 404 means that base_url lacks its /v1.",
+    "A restricted key may serve all the same; after a redirect or a 404 base_url is another's, or lacks its /v1.",
 )
 PASSES = frozenset({Rule.RATE, Rule.SLOW_DOWN, Rule.OVERLOAD, Rule.SERVER, Rule.UNKNOWN, Rule.CONNECT})
 

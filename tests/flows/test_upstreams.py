@@ -19,7 +19,8 @@ from daemon.demo.refusals import Limited, Revoked, ServerError
 from daemon.demo.steps import JSON, Answer, Raw, Reset
 from daemon.demo.upstream import ScriptedUpstream
 from daemon.session import trouble_with
-from proxy.checks import check_due
+from proxy.checks import check, check_due
+from proxy.verdict import Rule
 from tests.flows.conftest import Start
 from tests.flows.several import ASKED, TOKEN, code_of, document, key, paths, serving
 
@@ -98,6 +99,15 @@ async def test_free_checks_go_out_from_the_same_address(start: Start) -> None:
     bench.let_pass(5.0)
     await check_due(bench.pool, bench.sessions.towards)
     assert [(r.method, r.remote) for r in bench.upstream.requests] == [("POST", OTHER), ("POST", OTHER), ("GET", OTHER)]
+
+
+async def test_whoever_redirects_a_free_check_is_not_the_api(start: Start) -> None:
+    """An upstream that rested was taken for well again as soon as a page to sign in at stood in its place."""
+    bench = await start([Answer()])
+    bench.upstream.checks["sk-1"] = [Raw(302, {"location": "http://127.0.0.1:1/"})]
+    key = bench.pool.key_named("k1")
+    assert key is not None
+    assert (await check(key, bench.sessions.towards)).rule is Rule.CONNECT
 
 
 async def test_an_address_that_the_machine_does_not_have_is_told_once_and_costs_its_own_upstream_only(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+from bisect import bisect_left
 from typing import Any
 
 import pytest
@@ -204,10 +204,40 @@ def test_one_alias_can_be_asked_for(path: str, is_known: bool) -> None:
 
 def test_a_completion_that_is_nested_as_deep_as_can_just_be_read_is_refused_and_no_crash() -> None:
     """It was read once on the way in, and once more from a little deeper: between the two it was an internal error."""
-    for depth in range(900, 1_010):
-        body = b'{"model": "davinci", "prompt": "x", "logit_bias": ' + b"[" * depth + b"]" * depth + b"}"
-        with contextlib.suppress(Refusal):
-            question(body, "/v1/completions")
+
+    def nested(depth: int) -> bytes:
+        return b'{"model": "davinci", "prompt": "x", "logit_bias": ' + b"[" * depth + b"]" * depth + b"}"
+
+    def is_read(depth: int) -> bool:
+        try:
+            return bool(peek(nested(depth), JSON))
+        except Refusal:
+            return False
+
+    deepest = bisect_left(range(30_000), True, key=lambda depth: not is_read(depth)) - 1
+    assert 0 < deepest < 29_999
+    outcomes = set()
+    for depth in range(max(1, deepest - 60), deepest + 3):
+        try:
+            question(nested(depth), "/v1/completions")
+            outcomes.add("translated")
+        except Refusal:
+            outcomes.add("refused")
+    assert "refused" in outcomes
+
+
+@pytest.mark.parametrize(
+    "numbers", [b"1" * 4_200, b"2.2250738585072011e-308", b"9007199254740993.0"], ids=["long", "tiny", "between"]
+)
+def test_a_completion_full_of_numbers_is_not_translated(numbers: bytes) -> None:
+    """Finding out how much eight megabytes of the worst are held everybody up for a second."""
+    body = b'{"model": "davinci", "prompt": "x", "logit_bias": [' + b",".join([numbers] * (70_000 // len(numbers) + 1))
+    with pytest.raises(Refusal) as refused:
+        question(body + b"]}", "/v1/completions")
+    assert b"too many numbers" in refused.value.body()
+    asked = question(b'{"model": "davinci", "prompt": "' + b"[1]" * 1_000_000 + b'"}', "/v1/completions")
+    assert asked.body is not None
+    assert len(asked.body) > 3_000_000
 
 
 def test_a_number_that_nobody_can_write_is_passed_on_under_another_name_and_not_translated() -> None:

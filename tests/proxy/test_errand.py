@@ -150,6 +150,14 @@ def test_an_overloaded_upstream_is_given_a_moment_before_the_second_attempt() ->
         assert [send.pause_seconds for send in journey.sent] == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("status", [501, 505])
+def test_what_the_upstream_does_not_do_tells_the_client_to_stop(status: int) -> None:
+    with Journey() as journey:
+        command = journey.run(refused(status, {"code": "not_here"}))
+    assert isinstance(command, Begin)
+    assert [value for name, value in command.headers if name.lower() == "x-should-retry"] == ["false"]
+
+
 def test_a_request_too_large_goes_to_a_key_with_a_larger_learned_limit_and_else_tells_the_client_to_stop() -> None:
     large = refused(429, {"code": "tokens", "message": TOO_LARGE}, x_should_retry="true")
     with Journey() as journey:

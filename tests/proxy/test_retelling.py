@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.command import Begin, Cut, End, Part
+from proxy.headers import Fields
 from proxy.legacy import completion_answer
 from proxy.refusal import Refusal, answer_not_readable
 from proxy.retelling import MOST_BYTES, Retelling
@@ -93,6 +94,14 @@ def test_an_event_is_told_as_soon_as_it_is_whole(line_end: bytes) -> None:
     retelling = legacy()
     assert told(retelling, Begin(200, SSE, event(FIRST, line_end))) == [Begin(200, SSE, completion(FIRST))]
     assert told(retelling, event(SECOND, line_end)) == [completion(SECOND)]
+
+
+def test_headers_of_a_retold_body_go_on_to_the_byte() -> None:
+    """They were decoded and written again as UTF-8."""
+    name = b"X-Name: caf\xe9"
+    [begin] = told(plain(), Begin(200, Fields([name, b"Content-Length: 1"]), b"x", is_whole=True))
+    assert isinstance(begin, Begin)
+    assert [line for line in Fields.of(begin.headers).lines if line.startswith(b"X-")] == [name]
 
 
 @pytest.mark.parametrize("comment", [b": keep-alive\n", b":\r\n", b"\n", b": a\n: b\n\n"])

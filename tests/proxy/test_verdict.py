@@ -228,6 +228,8 @@ def test_words_of_a_caller_that_an_error_repeats_hurt_no_key(status: int, code: 
         ({"error": {"code": "\u00b2\u00b2\u00b2"}}, Rule.CLIENT),
         ({"error": {"code": "9" * 5_000}}, Rule.CLIENT),
         ({"error": {"code": 200}}, Rule.CLIENT),
+        ({"error": {"code": 501}}, Rule.SERVER),
+        ({"error": {"code": "505"}}, Rule.SERVER),
         ({"type": "error", "code": "rate_limit_exceeded", "message": "x"}, Rule.RATE),
         ({"type": "error", "error": {"code": "insufficient_quota"}}, Rule.QUOTA),
         ({"type": "response.failed", "response": {"error": {"code": "server_error"}}}, Rule.SERVER),
