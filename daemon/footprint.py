@@ -48,15 +48,15 @@ def _read_nothing(_: ssl.SSLContext) -> None:
 
 def rush() -> None:
     """
-    Until it serves, the process collects nothing: what an import makes stays, and the collector would go through all of it a
-    dozen times, for a twentieth of a start.
+    Until it serves, the process collects nothing: nearly all that an import makes stays, and the collector would go through it
+    a dozen times, for a twentieth of a start. What is garbage of it, a megabyte, stays too.
     """
     gc.disable()
 
 
 def settle() -> None:
     """
-    When everything is open: the 55,000 objects that stand now stay to the end, and the collector looks at them no more. A full
+    When everything is open: the 80,000 objects that stand now stay to the end, and the collector looks at them no more. A full
     collection, in which every stream would stand still, took 13 ms with them and takes none without.
 
     It looks at the young less often than Python has it: a push makes many objects that are gone by themselves within

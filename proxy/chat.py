@@ -9,7 +9,7 @@ Rule 2: an error within an answer that has begun tears it; before the first word
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,7 @@ class Reading:
         self.has_words = False
         self.finish_reason = ""
         self._api: Api = api
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
         self._kept = ""
         self._size = 0
 
@@ -76,16 +76,15 @@ class Reading:
         *events, self._kept = self._kept.replace("\r\n", "\n").split("\n\n")
         if len(self._kept) > EVENT_CHARACTERS:
             raise TornAnswer
-        return self._words(events)
+        return self._words(map(_data_of, events))
 
     def rest(self) -> str:
         kept, self._kept = self._kept, ""
-        return self._words([kept] if self.is_stream else ["data:" + kept.replace("\n", " ")])
+        return self._words([_data_of(kept) if self.is_stream else kept])
 
-    def _words(self, events: list[str]) -> str:
+    def _words(self, told: Iterable[str]) -> str:
         words = ""
-        for event in events:
-            data = _data_of(event)
+        for data in told:
             if '"error"' in data and (fault := failure(data.encode())):
                 raise TornAnswer if self.has_words or words else fault
             part = said(self._api, json_of(data))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from functools import lru_cache
 
 from proxy.asking import Asking, asking
@@ -52,8 +53,8 @@ class Posted:
     """The same of a POST with a query. `headers` are by their names in small letters."""
 
     path: str
-    query: Sequence[tuple[str, str]]
-    headers: Mapping[str, str]
+    query: Sequence[tuple[str, str]] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     length: int
 
 

@@ -41,7 +41,7 @@ class Server(Table):
     timezone: Zone = written("Asia/Shanghai")
     """The time zone whose days count, for quotas and for the `expires` of callers."""
     fast_lane: Flag = True
-    """Whether plain requests to the gateway take the short way in."""
+    """Whether plain requests to the gateway, and plain pushes, take the short way in."""
     limits: Limits = written({})
 
 

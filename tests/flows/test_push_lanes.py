@@ -248,7 +248,7 @@ async def test_what_is_pipelined_behind_a_push_waits_and_is_bounded() -> None:
         writer.close()
 
 
-async def test_at_the_end_a_push_that_is_held_is_cut_off_and_a_new_one_is_the_last() -> None:
+async def test_at_the_end_a_push_that_is_held_is_cut_off() -> None:
     told = Told(never)
     async with door(told) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

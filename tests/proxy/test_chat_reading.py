@@ -209,3 +209,12 @@ def test_an_answer_without_end_is_given_up() -> None:
 @pytest.mark.parametrize("api", STREAMS)
 def test_what_has_no_words_is_no_answer_and_no_fault(stream: bytes, api: Api) -> None:
     assert not read([stream], api=api)[1].has_words
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "a byte order mark"])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_a_whole_answer_is_read_however_its_lines_end(mark: bytes, line_end: bytes) -> None:
+    """It was read as an event, of which only the first line was left."""
+    answer = {"choices": [{"message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}]}
+    data = mark + json.dumps(answer, indent=1).encode().replace(b"\n", line_end)
+    assert read([data], is_stream=False)[0] == "whole"

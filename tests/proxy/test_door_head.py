@@ -324,3 +324,11 @@ def test_and_so_is_what_has_a_query(head: bytes) -> None:
     event, body = heard_by_h11(data)
     assert (event.method, event.target.partition(b"?")[0], body) == (b"POST", found.path.encode(), b"x" * found.length)
     assert {n.decode(): v.decode() for n, v in event.headers if n != b"content-length"} == found.headers
+
+
+def test_a_push_shows_neither_its_signature_nor_whose_it_is() -> None:
+    head = (
+        b"POST /wechat?signature=5eeda&openid=o1 HTTP/1.1\r\nHost: a\r\nX-Posthouse-Secret: s3cret\r\nContent-Length: 5"
+    )
+    push = posted(head, most_bytes=MOST)
+    assert repr(push) == "Posted(path='/wechat', length=5)"
