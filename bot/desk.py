@@ -146,8 +146,16 @@ class Desk:
         """With its next page noted as given to WeChat; None where there is no such page now. Raises StoreUnavailable."""
         if self._tickets.get(exchange_id) is not None:  # its answer is not written yet; `on_outcome` will tell
             return None
-        noted = await changed(self._store, exchange_id, outcome.sent)
-        return noted if noted is not None and noted.sent_pages > noted.next_page else None
+        is_noted = False
+
+        def note(before: Exchange) -> Exchange:
+            nonlocal is_noted
+            after = outcome.sent(before)
+            is_noted = after is not before
+            return after
+
+        noted = await changed(self._store, exchange_id, note)
+        return noted if is_noted else None
 
     async def unsent(self, exchange_id: str) -> None:
         """That page certainly did not go out. Raises StoreUnavailable."""

@@ -72,8 +72,13 @@ def collected(
 
 
 def sent(exchange: Exchange) -> Exchange:
-    """One page more is about to be given to WeChat's customer service, where there is one that nobody has collected."""
+    """
+    One page more is about to be given to WeChat's customer service, where there is one that nobody has collected. Not one that
+    was given to it before, and of which nobody knows what became.
+    """
     if exchange.state not in (State.ANSWERED, State.FAILED) or not exchange.is_uncollected:
+        return exchange
+    if exchange.sent_pages > exchange.next_page:
         return exchange
     return replaced(exchange, sent_pages=exchange.next_page + 1)
 

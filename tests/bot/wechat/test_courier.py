@@ -190,6 +190,20 @@ async def test_a_page_that_may_have_arrived_is_not_sent_again_and_waits_in_the_m
     assert await served.tell(served.text("继续")) == "答案"
 
 
+async def test_a_page_is_noted_for_sending_once_until_it_certainly_was_not_sent(served, post):
+    """Whoever looked before it was noted, and noted it after, gave WeChat the same page again."""
+    await asked(served)
+    post.refuses["text"] = [ApiOutcomeUnknown()]
+    served.model.answers("问题", "答案")
+    await served.settled()
+
+    assert await served.desk.sending("x1") is None
+    await served.desk.unsent("x1")
+    noted = await served.desk.sending("x1")
+    assert noted is not None
+    assert (noted.sent_pages, noted.next_page) == (1, 0)
+
+
 @pytest.mark.parametrize("error", [BUSY, ApiUnreachable()], ids=["busy", "unreachable"])
 async def test_a_page_that_certainly_was_not_sent_is_tried_again(served, post, error):
     served.sleeps = True
