@@ -30,3 +30,17 @@ async def changed(
             return after
         before = await store.get(exchange_id)
     return None
+
+
+async def newly_changed(store: ExchangeStore, exchange_id: str, change: Change) -> Exchange | None:
+    """The same; None also where the change leaves it as it is."""
+    is_new = False
+
+    def noticed(before: Exchange) -> Exchange:
+        nonlocal is_new
+        after = change(before)
+        is_new = after is not before
+        return after
+
+    after = await changed(store, exchange_id, noticed)
+    return after if is_new else None

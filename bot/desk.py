@@ -22,7 +22,7 @@ from typing import Self
 import structlog
 
 from bot import outcome
-from bot.changes import Change, changed
+from bot.changes import Change, changed, newly_changed
 from bot.exchange import Event, Exchange, Kind, State, advance
 from bot.outcome import LONGEST_REST
 from bot.patience import patiently
@@ -146,16 +146,7 @@ class Desk:
         """With its next page noted as given to WeChat; None where there is no such page now. Raises StoreUnavailable."""
         if self._tickets.get(exchange_id) is not None:  # its answer is not written yet; `on_outcome` will tell
             return None
-        is_noted = False
-
-        def note(before: Exchange) -> Exchange:
-            nonlocal is_noted
-            after = outcome.sent(before)
-            is_noted = after is not before
-            return after
-
-        noted = await changed(self._store, exchange_id, note)
-        return noted if is_noted else None
+        return await newly_changed(self._store, exchange_id, outcome.sent)
 
     async def unsent(self, exchange_id: str) -> None:
         """That page certainly did not go out. Raises StoreUnavailable."""
