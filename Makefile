@@ -42,7 +42,7 @@ system-test: $(VENV)/test.stamp
 # three minutes. To run it:  cd .venv/compiled && ../bin/python -m daemon serve
 compiled: $(VENV)/compiled/ready.stamp
 
-# The tests of the gateway on it, both lanes and the bot's questions; without one whose house has nothing in it, which compiled code refuses.
+# The tests of the gateway on it, both lanes and the bot's questions.
 test-compiled: $(VENV)/compiled/ready.stamp
 	@rm -rf $(addprefix $(VENV)/compiled/,tests docs bench systemd)
 	@cp -R tests docs bench systemd pyproject.toml $(VENV)/compiled

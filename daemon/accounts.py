@@ -33,7 +33,7 @@ from bot.wechat.webhook import Webhook
 from daemon import wiring
 from daemon.adapters import KeysBackstage, ask_through, draw_through, look_through
 from daemon.gallery import FolderGallery
-from daemon.gateway import OpenGateway, new_id
+from daemon.gateway import EXPIRY_SECONDS, OpenGateway, new_id
 from daemon.jobs import Job
 from daemon.jobs import running as jobs_running
 from daemon.media import Media
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from daemon.schema.bot import Account as AccountTable
     from daemon.word_file import WordFile
 
-EXPIRY_SECONDS = 3600.0  # between two looks for what is older than it may become
 NOTICES_SECONDS = 2.0  # between two looks for what administrators were not told yet
 WORDS_SECONDS = 5.0  # between two looks at the file of words
 SENDING_SECONDS = 0.5  # for a message that is just being sent at the end: cut there, nobody knows whether it arrived

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from daemon.schema import Settings
 
 CHECK_SECONDS = 1.0  # how late a free check may be
-EXPIRY_SECONDS = 3600.0
+EXPIRY_SECONDS = 3600.0  # between two looks for what is older than it may become
 
 
 @value_type

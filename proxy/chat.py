@@ -95,6 +95,4 @@ class Reading:
 
 
 def _data_of(event: str) -> str:
-    if event.startswith("data:") and "\n" not in event and "\r" not in event:  # as nearly all are
-        return event[5:].removeprefix(" ")
     return data_of(event.encode()).decode()
